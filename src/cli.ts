@@ -1,0 +1,86 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs'
+import { Command } from 'commander'
+import { checkApp } from './app.ts'
+import { registerHtpasswdCommands } from './cli/htpasswd.ts'
+import { registerQuickstartCommand } from './cli/quickstart.ts'
+import { configExitCode, serve } from './cli/serve.ts'
+import { loadConfig } from './config/load.ts'
+import { formatConfig } from './config/print.ts'
+import { StartupError } from './lib/startup-error.ts'
+import { createLog } from './observability/log.ts'
+
+type ServeFlags = { upstream?: string; addr?: string }
+
+const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'))
+
+const program = new Command()
+  .name('tidegate')
+  .description(
+    'A front for container registries: TLS, passwords, CORS and correct Location headers, streaming\n' +
+      'both ways. Configured by a registry:2 config.yml and the same REGISTRY_* variables.',
+  )
+  .version(version)
+  .configureHelp({ showGlobalOptions: true })
+
+program
+  .command('serve')
+  .summary('serve as the configuration says')
+  .description(
+    'Serve as the configuration says, until SIGTERM or SIGINT; requests in flight may finish.',
+  )
+  .argument(
+    '[config]',
+    'configuration file; without one REGISTRY_CONFIGURATION_PATH and REGISTRY_* count',
+  )
+  .option('--upstream <url>', 'the registry that requests go to (upstream.url)')
+  .option('--addr <host:port>', 'where to listen (http.addr)')
+  .action(async (file: string | undefined, flags: ServeFlags) => {
+    const { config, warnings } = await load(file, flags)
+    await serve(config, warnings)
+  })
+
+program
+  .command('check')
+  .summary('check the configuration and the files it names')
+  .description(
+    'Check the configuration and every file it names as a start would, and print what is in effect,\n' +
+      'secrets masked. Exits with 78 if it would not start.',
+  )
+  .argument(
+    '[config]',
+    'configuration file; without one REGISTRY_CONFIGURATION_PATH and REGISTRY_* count',
+  )
+  .action(async (file: string | undefined) => {
+    const { config, warnings } = await load(file, {})
+    for (const warning of warnings) console.error(`warning: ${warning}`)
+    const log = createLog({ level: 'warn', formatter: 'text', fields: {} }, process.stderr)
+    await checkApp(config, log)
+    process.stdout.write(formatConfig(config))
+  })
+
+registerQuickstartCommand(program, async (quickstart, messages) => {
+  const { config, warnings } = await loadConfig({ env: process.env, overrides: quickstart })
+  console.log(messages.join('\n'))
+  await serve(config, warnings)
+})
+registerHtpasswdCommands(program)
+
+try {
+  await program.parseAsync()
+} catch (error) {
+  if (!(error instanceof StartupError)) throw error
+  for (const problem of error.problems) console.error(`tidegate: ${problem}`)
+  process.exitCode = configExitCode
+}
+
+function load(
+  file: string | undefined,
+  { upstream, addr }: ServeFlags,
+): ReturnType<typeof loadConfig> {
+  return loadConfig({
+    ...(file !== undefined && { file }),
+    env: process.env,
+    overrides: { 'upstream.url': upstream, 'http.addr': addr },
+  })
+}

@@ -1,0 +1,189 @@
+import { randomInt } from 'node:crypto'
+import { mkdir, readFile } from 'node:fs/promises'
+import { isIP } from 'node:net'
+import { join, normalize, resolve } from 'node:path'
+import type { Command } from 'commander'
+import { stringify } from 'yaml'
+import { readHtpasswd, replaceHtpasswd, withUser } from '../auth/htpasswd-edit.ts'
+import { parseHtpasswd } from '../auth/htpasswd-file.ts'
+import { hashPassword } from '../auth/password-hash.ts'
+import { parseListenAddress, parseUpstreamUrl } from '../config/values.ts'
+import { StartupError } from '../lib/startup-error.ts'
+import { writeFileDurably } from '../tls/durable-file.ts'
+import { isHostName, listHostNames } from '../tls/host-names.ts'
+import { ensureServerCertificate } from '../tls/local-certificate.ts'
+import { describeQuickstart } from './quickstart-messages.ts'
+
+export type QuickstartOptions = {
+  /** Where everything that is made is kept. */
+  readonly directory: string
+  /** `host:port` to listen on. */
+  readonly addr: string
+  /** URL of the registry behind. */
+  readonly upstream: string
+  /** A further name or address that clients use for this host. */
+  readonly hostname?: string
+}
+
+export type Quickstart = {
+  /** A configuration in registry:2's form, as `config.yml` has it. */
+  readonly config: Record<string, unknown>
+  /** What to tell the person at the terminal, line by line. */
+  readonly messages: string[]
+}
+
+const firstUser = 'admin'
+const passwordLength = 24
+/** Without 0 O o, 1 I l: it is read from a screen and typed. 24 of these are 138 random bits. */
+const passwordAlphabet = 'ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnpqrstuvwxyz23456789'
+
+const configHeader = `# Written by "tidegate quickstart", which neither reads nor changes it again.
+# It is yours to edit and to run with: tidegate serve
+`
+
+/**
+ * Makes what a first start needs in `directory`, keeping all that is there: a local authority and a
+ * server certificate, an htpasswd file with one user, and the configuration as config.yml. The
+ * user's password is in the messages of the run that makes the user, and nowhere else.
+ * @throws StartupError on bad options, a folder that cannot be used, or files that do not fit
+ */
+export async function prepareQuickstart(options: QuickstartOptions): Promise<Quickstart> {
+  const { host, port } = checkOptions(options)
+  const directory = normalize(`${options.directory}/`)
+  await ensureDirectory(directory)
+  const hostNames = await listHostNames()
+  const extraNames = [options.hostname?.toLowerCase(), isWildcard(host) ? undefined : host]
+  const names = [...new Set([...hostNames, ...extraNames.filter((name) => name !== undefined)])]
+  const certificateNotices = await ensureServerCertificate(directory, names)
+
+  const config = createConfig({ ...options, directory })
+  const configNotices = await ensureConfigFile(directory, config)
+  const account = await ensureUser(join(directory, 'htpasswd'))
+  const messages = describeQuickstart({
+    directory,
+    upstream: options.upstream,
+    host: options.hostname?.toLowerCase() ?? (isWildcard(host) ? 'localhost' : host),
+    otherHosts: isWildcard(host) ? hostNames : [],
+    port,
+    ...account,
+    notices: [...certificateNotices, ...configNotices],
+  })
+  return { config, messages }
+}
+
+/** Adds `quickstart` to the command line; `run` gets what `prepareQuickstart` returns. */
+export function registerQuickstartCommand(
+  program: Command,
+  run: (config: Record<string, unknown>, messages: string[]) => Promise<void>,
+): void {
+  program
+    .command('quickstart')
+    .summary('serve with a certificate and a user made on the spot')
+    .description(
+      'Serve with a local certificate authority, a certificate for this host and one user, all made\n' +
+        'on the first start and kept in a folder. Prints how to trust the certificate and log in.',
+    )
+    .option('--directory <path>', 'folder for what is made', './data')
+    .option('--addr <host:port>', 'where to listen', '0.0.0.0:8443')
+    .option('--upstream <url>', 'the registry that requests go to', 'http://127.0.0.1:5000')
+    .option('--hostname <name>', 'another name or address that clients use for this host')
+    .action(async (options: QuickstartOptions) => {
+      const { config, messages } = await prepareQuickstart(options)
+      await run(config, messages)
+    })
+}
+
+/** Everything is checked before the first file is made. */
+function checkOptions({ addr, upstream, hostname }: QuickstartOptions) {
+  const problems: string[] = []
+  const check = <T>(option: string, value: string, parse: (text: string) => T): T | undefined => {
+    try {
+      return parse(value)
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error
+      problems.push(`${option}: ${JSON.stringify(value)}: ${error.message}`)
+      return undefined
+    }
+  }
+  const address = check('--addr', addr, parseTcpAddress)
+  check('--upstream', upstream, parseUpstreamUrl)
+  if (hostname !== undefined) check('--hostname', hostname, requireHost)
+  if (address === undefined || problems.length > 0) throw new StartupError(problems)
+  return address
+}
+
+function parseTcpAddress(text: string): { host: string; port: number } {
+  const address = parseListenAddress(text)
+  if ('path' in address || address.port === 0) {
+    throw new RangeError(
+      'expected host:port with a port that clients can be told, such as 0.0.0.0:8443',
+    )
+  }
+  const { host = '0.0.0.0', port } = address
+  return { host: requireHost(host), port }
+}
+
+function requireHost(text: string): string {
+  const host = text.toLowerCase()
+  if (isIP(host) !== 0 || isHostName(host)) return host
+  throw new RangeError('expected a DNS name or an IP address, without scheme and port')
+}
+
+function isWildcard(host: string): boolean {
+  return host === '0.0.0.0' || host === '::'
+}
+
+async function ensureDirectory(directory: string): Promise<void> {
+  try {
+    await mkdir(directory, { recursive: true, mode: 0o700 })
+  } catch (cause) {
+    const code = cause instanceof Error && 'code' in cause ? cause.code : cause
+    const reason = code === 'EEXIST' || code === 'ENOTDIR' ? 'a file is in the way' : code
+    throw new StartupError(
+      `--directory: ${directory} cannot be made (${reason}); name a folder that can be written`,
+      { cause },
+    )
+  }
+}
+
+function createConfig({ directory, addr, upstream }: QuickstartOptions): Record<string, unknown> {
+  const path = (file: string): string => resolve(directory, file)
+  return {
+    version: '0.1',
+    http: { addr, tls: { certificate: path('server.crt'), key: path('server.key') } },
+    auth: { htpasswd: { realm: 'Tidegate', path: path('htpasswd') } },
+    upstream: { url: upstream },
+  }
+}
+
+async function ensureConfigFile(
+  directory: string,
+  config: Record<string, unknown>,
+): Promise<string[]> {
+  const path = join(directory, 'config.yml')
+  const text = configHeader + stringify(config)
+  const existing = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined
+    throw new StartupError(`${path} cannot be read (${error.code}); check it or remove it`)
+  })
+  if (existing === undefined) await writeFileDurably(path, text, 0o600)
+  if (existing === undefined || existing === text) return []
+  return [`${path} differs from what runs now; to run it: tidegate serve ${path}`]
+}
+
+/** A file with any line that is meant for a user is the operator's, and stays as it is. */
+async function ensureUser(path: string): Promise<{ user: string | undefined; password?: string }> {
+  const bytes = (await readHtpasswd(path)) ?? Buffer.alloc(0)
+  const { entries, problems } = parseHtpasswd(bytes)
+  if (entries.length + problems.length > 0) {
+    const users = entries.map(({ user }) => user)
+    return { user: users.includes(firstUser) ? firstUser : users[0] }
+  }
+  const password = Array.from({ length: passwordLength }, pickCharacter).join('')
+  await replaceHtpasswd(path, withUser(bytes, firstUser, hashPassword(password)))
+  return { user: firstUser, password }
+}
+
+function pickCharacter(): string {
+  return passwordAlphabet.charAt(randomInt(passwordAlphabet.length))
+}

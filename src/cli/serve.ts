@@ -1,0 +1,39 @@
+import type { Logger } from 'pino'
+import { type App, startApp } from '../app.ts'
+import type { Config } from '../config/schema.ts'
+import { createLog } from '../observability/log.ts'
+
+/** Exit code of a start that the operator must mend first; sysexits EX_CONFIG. */
+export const configExitCode = 78
+
+/**
+ * Serves until SIGTERM or SIGINT, then drains; a second signal ends it at once. Resolves when
+ * everything is closed.
+ */
+export async function serve(config: Config, warnings: readonly string[]): Promise<void> {
+  const log = createLog(config.log)
+  for (const warning of warnings) log.warn(warning)
+  const app = await startApp(config, log)
+  log.info({ url: app.url, upstream: config.upstream.url }, 'listening')
+  const signal = await nextSignal()
+  log.info(
+    { signal, draintimeout: config.http.draintimeout },
+    'stopping: requests in flight may finish',
+  )
+  await drain(app, log)
+}
+
+async function drain(app: App, log: Logger): Promise<void> {
+  const again = nextSignal().then(() => 'again' as const)
+  const outcome = await Promise.race([app.stop().then(() => 'drained' as const), again])
+  if (outcome === 'again') log.warn('second signal: stopping at once')
+  else log.info('stopped')
+  // Signal handlers and pooled sockets of a forced stop would keep the process.
+  process.exit(outcome === 'again' ? 1 : 0)
+}
+
+function nextSignal(): Promise<NodeJS.Signals> {
+  const { promise, resolve } = Promise.withResolvers<NodeJS.Signals>()
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, resolve)
+  return promise
+}

@@ -1,0 +1,48 @@
+import { stringify } from 'yaml'
+import { formatDuration, formatSize } from '../lib/units.ts'
+import { type KeyNode, keyTree } from './keys.ts'
+import type { Config } from './schema.ts'
+import { formatListenAddress } from './values.ts'
+
+/**
+ * The effective configuration as YAML that can be loaded again, with durations and sizes in units.
+ * Secrets are `***`.
+ */
+export function formatConfig(config: Config): string {
+  const { http, auth, cors, ...rest } = config
+  const { debug } = http
+  return stringify(
+    printable(
+      {
+        ...rest,
+        http: {
+          ...http,
+          addr: formatListenAddress(http.addr),
+          ...(debug !== undefined && { debug: { addr: formatListenAddress(debug.addr) } }),
+        },
+        auth: auth.htpasswd === undefined ? 'none' : auth,
+        ...(cors !== undefined && { cors: { ...cors, maxage: cors.maxage * 1000 } }),
+      },
+      keyTree,
+    ),
+    { lineWidth: 0 },
+  )
+}
+
+function printable(value: unknown, node: KeyNode | undefined): unknown {
+  const type = node?.doc?.type
+  if (typeof value === 'number' && type === 'duration') return formatDuration(value)
+  if (typeof value === 'number' && type === 'size') return formatSize(value)
+  if (typeof value === 'string' && type === 'text (secret)') return '***'
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value
+  // The order of the schema, whatever the order of the value.
+  const keys = new Set([...(node?.children.keys() ?? []), ...Object.keys(value)])
+  const entries = Object.entries(value)
+  return Object.fromEntries(
+    [...keys].flatMap((key) =>
+      entries
+        .filter(([name]) => name === key)
+        .map(([name, child]) => [name, printable(child, node?.children.get(name))]),
+    ),
+  )
+}

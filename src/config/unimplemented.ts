@@ -1,0 +1,195 @@
+/** A key of registry:2 or registry:3 that this version does not implement. */
+export type Unimplemented = {
+  readonly key: string
+  /** What is different without it, and for errors also the remedy. */
+  readonly effect: string
+  /** An error where ignoring the key would leave the registry open or unreachable. */
+  readonly severity: 'warning' | 'error'
+  /** Every key below, relative to `key`; `a[].b` is in a list, `*` stands for anything. */
+  readonly below: readonly string[]
+}
+
+const warning = (key: string, effect: string, ...below: string[]): Unimplemented => ({
+  key,
+  effect,
+  severity: 'warning',
+  below,
+})
+const error = (key: string, effect: string, ...below: string[]): Unimplemented => ({
+  key,
+  effect,
+  severity: 'error',
+  below,
+})
+
+const redisOptions = [
+  'addr,addrs,clientname,db,protocol,username,password,sentinelusername,sentinelpassword',
+  'maxretries,minretrybackoff,maxretrybackoff,dialtimeout,readtimeout,writetimeout,poolsize',
+  'poolfifo,pooltimeout,contexttimeoutenabled,minidleconns,maxidleconns,maxactiveconns',
+  'connmaxidletime,connmaxlifetime,mastername,maxredirects,readonly,routebylatency,routerandomly',
+  'disableindentity,identitysuffix,unstableresp3',
+].flatMap((names) => names.split(','))
+
+/** The rest of registry:2's and registry:3's configuration, so that their files can be used as they are. */
+export const unimplemented: readonly Unimplemented[] = [
+  warning('loglevel', 'the deprecated form of log.level; it is honoured'),
+  warning('log.reportcaller', 'log lines do not name the place in the source'),
+  warning(
+    'log.hooks',
+    'no mail is sent for log lines',
+    '[].type',
+    '[].disabled',
+    '[].levels',
+    '[].options.smtp.addr',
+    '[].options.smtp.username',
+    '[].options.smtp.password',
+    '[].options.smtp.insecure',
+    '[].options.from',
+    '[].options.to',
+  ),
+  warning(
+    'storage',
+    'ignored: Tidegate stores nothing itself, and the registry at upstream.url uses its own storage settings',
+    'filesystem.rootdirectory',
+    'filesystem.maxthreads',
+    's3.*',
+    'azure.*',
+    'gcs.*',
+    'inmemory.*',
+    'swift.*',
+    'oss.*',
+    'tag.concurrencylimit',
+    'delete.enabled',
+    'redirect.disable',
+    'cache.blobdescriptor',
+    'cache.blobdescriptorsize',
+    'cache.layerinfo',
+    'maintenance.uploadpurging.enabled',
+    'maintenance.uploadpurging.age',
+    'maintenance.uploadpurging.interval',
+    'maintenance.uploadpurging.dryrun',
+    'maintenance.readonly.enabled',
+  ),
+  error('auth.silly', 'not in this version: use auth.htpasswd', 'realm', 'service'),
+  error(
+    'auth.token',
+    'not in this version, and ignoring it would open the registry: use auth.htpasswd, or leave the tokens to the backend with `auth: none` and `upstream: {authorization: pass}`',
+    'realm',
+    'service',
+    'issuer',
+    'rootcertbundle',
+    'jwks',
+    'autoredirect',
+    'autoredirectpath',
+    'signingalgorithms',
+  ),
+  warning(
+    'middleware',
+    'no middleware is loaded',
+    ...['registry', 'repository', 'storage'].flatMap((kind) => [
+      `${kind}[].name`,
+      `${kind}[].disabled`,
+      `${kind}[].options.*`,
+    ]),
+  ),
+  warning('catalog', 'the backend limits the pages of its catalog', 'maxentries'),
+  warning('tags', 'the backend limits the pages of its tag lists', 'maxtags'),
+  warning('http.prefix', 'the API is served at /v2/, without a prefix'),
+  error(
+    'http.tls.letsencrypt',
+    'not in this version: use certificate files, http.tls.certificate and http.tls.key (renewed files are picked up while running)',
+    'cachefile',
+    'email',
+    'hosts',
+    'directoryurl',
+  ),
+  warning('http.http2', 'HTTP/1.1 is served, never HTTP/2', 'disabled'),
+  warning('http.h2c', 'HTTP/1.1 is served, never HTTP/2', 'enabled'),
+  warning('http.debug.prometheus', 'no Prometheus metrics are served', 'enabled', 'path'),
+  warning(
+    'notifications',
+    'no events are sent: configure them at the backend',
+    'events.includereferences',
+    'endpoints[].name',
+    'endpoints[].disabled',
+    'endpoints[].url',
+    'endpoints[].headers.*',
+    'endpoints[].timeout',
+    'endpoints[].threshold',
+    'endpoints[].backoff',
+    'endpoints[].ignoredmediatypes',
+    'endpoints[].ignore.mediatypes',
+    'endpoints[].ignore.actions',
+  ),
+  warning(
+    'redis',
+    'no Redis is used',
+    ...redisOptions,
+    'tls.certificate',
+    'tls.key',
+    'tls.rootcas',
+    'tls.clientcas',
+    'pool.maxidle',
+    'pool.maxactive',
+    'pool.idletimeout',
+  ),
+  warning(
+    'health',
+    'these checks are not run: /healthz and /readyz report the server and its backend',
+    ...['storagedriver.enabled', 'storagedriver.interval', 'storagedriver.threshold'],
+    ...['file[].file', 'file[].interval', 'file[].threshold'],
+    ...['uri', 'headers.*', 'statuscode', 'timeout', 'interval', 'threshold'].map(
+      (name) => `http[].${name}`,
+    ),
+    ...['addr', 'timeout', 'interval', 'threshold'].map((name) => `tcp[].${name}`),
+  ),
+  warning(
+    'proxy',
+    'there is no pull-through cache',
+    'remoteurl',
+    'username',
+    'password',
+    'exec.command',
+    'exec.lifetime',
+    'ttl',
+    'cachewritetimeout',
+  ),
+  warning(
+    'validation',
+    'manifests are validated by the backend only',
+    'disabled',
+    'enabled',
+    'manifests.urls.allow',
+    'manifests.urls.deny',
+    'manifests.indexes.platforms',
+    'manifests.indexes.platformlist[].os',
+    'manifests.indexes.platformlist[].architecture',
+  ),
+  warning('policy', 'no repository classes are enforced', 'repository.classes'),
+  warning(
+    'compatibility',
+    'schema 1 manifests are left to the backend',
+    'schema1.signingkeyfile',
+    'schema1.enabled',
+    'schema1.trustkey',
+  ),
+  warning(
+    'reporting',
+    'nothing is reported to others',
+    'bugsnag.apikey',
+    'bugsnag.releasestage',
+    'bugsnag.endpoint',
+    'newrelic.licensekey',
+    'newrelic.name',
+    'newrelic.verbose',
+  ),
+]
+
+/** Keys whose part of a variable's name is registry:2's Go field name instead of the key. */
+export const goFieldNames: ReadonlyMap<string, string> = new Map([
+  ['notifications.events', 'EVENTCONFIG'],
+  ['health.file', 'FILECHECKERS'],
+  ['health.http', 'HTTPCHECKERS'],
+  ['health.tcp', 'TCPCHECKERS'],
+  ['log.hooks.[].options', 'MAILOPTIONS'],
+])

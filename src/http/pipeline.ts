@@ -1,0 +1,226 @@
+import { randomUUID } from 'node:crypto'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Logger } from 'pino'
+import type { Authenticator, Principal } from '../auth/authenticator.ts'
+import { RegistryError } from '../lib/errors.ts'
+import { type AccessRecord, logField } from '../observability/access-record.ts'
+import type { Cors } from './cors.ts'
+import { answerLocal, type Health } from './local.ts'
+import type { Origin } from './origin.ts'
+import { sendError, sendReply, toRegistryError } from './reply.ts'
+import { methodsOf, parseRoute, type Route } from './route.ts'
+
+/** One request on its way through the front; each step fills in what it found out. */
+export type Exchange = {
+  readonly id: string
+  readonly req: IncomingMessage
+  readonly res: ServerResponse
+  readonly startedAt: number
+  /** The client waits for `100 Continue` before it sends its body; RFC 9110 section 10.1.1. */
+  readonly expectsContinue: boolean
+  /** Headers that any answer carries: name and value in turn. */
+  readonly headers: string[]
+  readonly progress: { bytesIn: number; bytesOut: number }
+  origin?: Origin
+  route?: Route
+  principal?: Principal
+  error?: RegistryError
+}
+
+/** What answers a registry request that may proceed: an upstream, or the embedded registry. */
+export type Backend = {
+  /** Answers, or throws a RegistryError while nothing has been answered. */
+  handle(exchange: Exchange & { readonly origin: Origin; readonly route: Route }): Promise<void>
+  /** Resolves if it could answer now. */
+  probe(): Promise<void>
+}
+
+export type PipelineParts = {
+  readonly readOrigin: (req: IncomingMessage) => Origin
+  readonly cors: Cors
+  readonly authenticator: Authenticator
+  readonly backend: Backend
+  readonly health: Health
+  /** `http.headers` of the configuration: name and value in turn. */
+  readonly headers: readonly string[]
+  /** Paths of the backend's own token endpoint, forwarded without a look at credentials. */
+  readonly tokenPaths: readonly string[]
+  /** Longest body in bytes; undefined has no limit. */
+  readonly maxBodyBytes: number | undefined
+  readonly isDraining: () => boolean
+  readonly log: Logger
+  readonly accessLog: boolean
+}
+
+export type RequestHandler = (
+  req: IncomingMessage,
+  res: ServerResponse,
+  expectsContinue?: boolean,
+) => void
+
+/**
+ * The way of every request: id, route, CORS preflight, identity, access, backend; one place that
+ * writes errors and one that writes the access record.
+ */
+export function createPipeline(parts: PipelineParts): RequestHandler {
+  return (req, res, expectsContinue = false) => {
+    const exchange: Exchange = {
+      id: randomUUID(),
+      req,
+      res,
+      startedAt: performance.now(),
+      expectsContinue,
+      headers: [],
+      progress: { bytesIn: 0, bytesOut: 0 },
+    }
+    res.on('error', (error) =>
+      parts.log.debug({ err: error, requestId: exchange.id }, 'response broke'),
+    )
+    res.on('close', () => record(exchange, parts))
+    void answer(exchange, parts)
+  }
+}
+
+async function answer(exchange: Exchange, parts: PipelineParts): Promise<void> {
+  const { res } = exchange
+  try {
+    collectHeaders(exchange, parts)
+    await route(exchange, parts)
+  } catch (thrown) {
+    const error = toRegistryError(thrown)
+    exchange.error = error
+    logFailure(error, exchange, parts.log)
+    if (res.headersSent || res.destroyed) res.destroy()
+    else
+      sendError(exchange, { error: withRequestId(error, exchange.id), headers: exchange.headers })
+  }
+}
+
+function collectHeaders({ id, req, headers }: Exchange, parts: PipelineParts): void {
+  headers.push('X-Request-Id', id, ...parts.headers, ...parts.cors.headersFor(req.headers))
+  if (/^\/v2(?:[/?]|$)/.test(req.url ?? '')) {
+    headers.push('Docker-Distribution-Api-Version', 'registry/2.0')
+  }
+  if (parts.isDraining()) headers.push('Connection', 'close')
+}
+
+async function route(exchange: Exchange, parts: PipelineParts): Promise<void> {
+  const { req, headers } = exchange
+  const target = req.url ?? '/'
+  if (parts.tokenPaths.includes(target.replace(/\?.*$/s, ''))) {
+    await pass(exchange, { kind: 'extension' }, parts)
+    return
+  }
+  const found = parseRoute(target)
+  exchange.route = found
+  if (found.kind === 'local') {
+    await answerLocal({ to: exchange, path: found.path, headers }, parts.health)
+    return
+  }
+  const preflight = parts.cors.preflightHeaders(req)
+  if (preflight !== undefined) {
+    sendReply(exchange, { status: 204, headers: ['X-Request-Id', exchange.id, ...preflight] })
+    return
+  }
+  const origin = parts.readOrigin(req)
+  exchange.origin = origin
+  exchange.principal = await parts.authenticator.authenticate({
+    authorization: soleAuthorization(req),
+    clientAddress: origin.clientAddress,
+  })
+  const methods = methodsOf(found)
+  const allow = [...methods, 'OPTIONS'].join(', ')
+  if (req.method === 'OPTIONS') {
+    sendReply(exchange, { status: 204, headers: ['Allow', allow, ...headers] })
+    return
+  }
+  if (!methods.includes(req.method ?? '')) {
+    throw new RegistryError('UNSUPPORTED', { method: req.method }, { headers: { Allow: allow } })
+  }
+  await pass(exchange, found, parts)
+}
+
+async function pass(exchange: Exchange, found: Route, parts: PipelineParts): Promise<void> {
+  const origin = exchange.origin ?? parts.readOrigin(exchange.req)
+  const { maxBodyBytes = Number.POSITIVE_INFINITY } = parts
+  if (Number(exchange.req.headers['content-length'] ?? 0) > maxBodyBytes) {
+    throw new RegistryError('REQUEST_TOO_LARGE', { maxBodyBytes })
+  }
+  if (exchange.res.destroyed) return
+  await parts.backend.handle(Object.assign(exchange, { origin, route: found }))
+}
+
+/** Node keeps the first of several Authorization headers; a backend might keep the last. */
+function soleAuthorization({ headersDistinct }: IncomingMessage): string | undefined {
+  const values = headersDistinct['authorization'] ?? []
+  if (values.length > 1) {
+    throw new RegistryError('REQUEST_INVALID', {
+      reason: 'there are several Authorization headers',
+    })
+  }
+  return values[0]
+}
+
+/** Server faults name the request, so that a user's report leads to the line in the log. */
+function withRequestId(error: RegistryError, requestId: string): RegistryError {
+  if (error.status < 500) return error
+  const { detail, headers, cause } = error
+  const object = typeof detail === 'object' && detail !== null ? detail : {}
+  return new RegistryError(error.code, { ...object, requestId }, { headers, cause })
+}
+
+function logFailure(error: RegistryError, { id }: Exchange, log: Logger): void {
+  if (error.status < 500) return
+  const fields = { requestId: id, code: error.code, detail: error.detail, err: error.cause }
+  if (error.code === 'UNKNOWN') log.error(fields, 'request failed unexpectedly')
+  else log.warn(fields, error.message)
+}
+
+function record(exchange: Exchange, { log, accessLog }: PipelineParts): void {
+  const { req, route: found, principal } = exchange
+  if (!accessLog || (found?.kind === 'local' && probePaths.has(found.path))) return
+  const entry: AccessRecord = {
+    requestId: exchange.id,
+    client: exchange.origin?.clientAddress ?? req.socket.remoteAddress ?? '',
+    user: principal?.kind === 'user' ? principal.name : undefined,
+    method: req.method ?? '',
+    host: logField(exchange.origin?.authority),
+    ...subjectOf(found, req),
+    status: statusOf(exchange),
+    error: exchange.error?.code,
+    bytesIn: exchange.progress.bytesIn,
+    bytesOut: exchange.progress.bytesOut,
+    ms: Math.round((performance.now() - exchange.startedAt) * 10) / 10,
+    userAgent: logField(req.headers['user-agent']),
+  }
+  log.info(entry, 'request')
+}
+
+/** Probes come every few seconds and say nothing about the registry's use. */
+const probePaths = new Set(['/healthz', '/readyz'])
+
+/** The status that was sent, or 499 if the client left before its answer was complete. */
+function statusOf({ res, error }: Exchange): number {
+  if (res.writableFinished || (error !== undefined && res.headersSent)) return res.statusCode
+  return 499
+}
+
+/** What the request was about. The query is left out: it holds `_state`, which is a capability. */
+function subjectOf(
+  found: Route | undefined,
+  req: IncomingMessage,
+): Pick<AccessRecord, 'repository' | 'reference' | 'path'> {
+  if (found === undefined || !('name' in found)) {
+    const path = logField((req.url ?? '').replace(/[?#].*$/s, ''))
+    return { repository: undefined, reference: undefined, path }
+  }
+  const reference =
+    'reference' in found
+      ? found.reference
+      : 'digest' in found
+        ? found.digest
+        : 'id' in found
+          ? found.id
+          : undefined
+  return { repository: found.name, reference, path: undefined }
+}

@@ -1,0 +1,30 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+
+/** What of an unwanted body is still taken in, so that its sender gets to read the answer. */
+const maxLingerBytes = 16 * 1024 * 1024
+const maxLingerMs = 3000
+
+/**
+ * Ends a response whose head and body are written. If its request is still arriving, the rest is
+ * discarded for a moment first: a socket closed over unread bytes is reset, and a reset takes the
+ * answer away from a client that has not read it yet. Such a response must say `Connection: close`.
+ */
+export function endResponse(req: IncomingMessage, res: ServerResponse): void {
+  if (req.complete || req.destroyed) {
+    res.end()
+    return
+  }
+  let bytes = 0
+  const finish = (): void => {
+    clearTimeout(timer)
+    req.off('data', count).off('end', finish).off('close', finish)
+    res.end()
+  }
+  const count = (chunk: Buffer): void => {
+    bytes += chunk.length
+    if (bytes > maxLingerBytes) finish()
+  }
+  const timer = setTimeout(finish, maxLingerMs).unref()
+  req.on('data', count).on('end', finish).on('close', finish)
+  req.resume()
+}

@@ -1,0 +1,14 @@
+/**
+ * Turns one JSON log line into registry:2's text form, `time=… level=… msg=… key=value …`. Values with
+ * spaces, quotes or control characters are quoted as JSON, so that nobody forges a line.
+ */
+export function formatTextLine(line: string): string {
+  const { time, level, msg, ...rest }: Record<string, unknown> = JSON.parse(line)
+  const fields = Object.entries({ time, level, msg, ...rest })
+  return `${fields.flatMap(([key, value]) => (value === undefined ? [] : `${key}=${formatValue(value)}`)).join(' ')}\n`
+}
+
+function formatValue(value: unknown): string {
+  const text = typeof value === 'string' ? value : JSON.stringify(value)
+  return /^[\w.:/@+*-]+$/.test(text) ? text : JSON.stringify(text)
+}

@@ -1,0 +1,185 @@
+import { RegistryError } from '../lib/errors.ts'
+import { type BodyWriter, createBodyWriter, type RequestFraming } from './body-writer.ts'
+import type { ResponseHead } from './response-head.ts'
+import { createResponseReader } from './response-reader.ts'
+import { openUpstreamSocket, type UpstreamSocket, type UpstreamTarget } from './upstream-socket.ts'
+
+export type RequestHead = {
+  readonly method: string
+  /** Sent byte for byte; RFC 9112 section 3.2. */
+  readonly target: string
+  /** Name, value, name, value …; without any framing header. */
+  readonly rawHeaders: readonly string[]
+  readonly framing: RequestFraming
+}
+
+export type ResponseListener = {
+  onHead(head: ResponseHead): void
+  /** `release` must be called once `piece` is no longer needed: its memory is used again. */
+  onData(piece: Buffer, release: () => void): void
+  onEnd(): void
+  /** The exchange failed and nothing follows. `answered`: a byte of an answer had arrived. */
+  onError(error: RegistryError, answered: boolean): void
+  /** Request body may be written again after `write` returned false. */
+  onDrain(): void
+}
+
+/** One connection to the upstream, carrying one exchange at a time. */
+export type Connection = {
+  send(head: RequestHead, listener: ResponseListener): void
+  /** Sends request body. Returns false when the caller should wait for `onDrain`. */
+  write(piece: Buffer): boolean
+  /** The request body is complete. A sized body that is not breaks the connection instead. */
+  end(): void
+  /** Breaks the connection; the upstream sees an aborted request, never a complete one. */
+  destroy(): void
+  readonly destroyed: boolean
+  /** True once it has carried an exchange before the present one. */
+  readonly reused: boolean
+}
+
+export type ConnectionEvents = {
+  /** The exchange is over and another may follow. */
+  readonly onIdle: (connection: Connection) => void
+  readonly onClose: (connection: Connection) => void
+}
+
+type Exchange = {
+  readonly listener: ResponseListener
+  readonly body: BodyWriter
+  requestDone: boolean
+  answered: boolean
+}
+
+/**
+ * Opens a connection.
+ * @throws UPSTREAM_UNREACHABLE, UPSTREAM_TIMEOUT
+ */
+export async function openConnection(
+  target: UpstreamTarget,
+  events: ConnectionEvents,
+  timeoutMs: number,
+): Promise<Connection> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  const { socket, connection } = createConnection(target, events, reject)
+  const timer = setTimeout(() => {
+    reject(new RegistryError('UPSTREAM_TIMEOUT', { reason: 'no connection in time' }))
+    socket.destroy()
+  }, timeoutMs)
+  socket.once(target.tls === undefined ? 'connect' : 'secureConnect', resolve)
+  try {
+    await promise
+    return connection
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+function createConnection(
+  target: UpstreamTarget,
+  events: ConnectionEvents,
+  onFailure: (error: RegistryError) => void,
+): UpstreamSocket & { connection: Connection } {
+  const reader = createResponseReader()
+  let exchange: Exchange | undefined
+  let exchanges = 0
+
+  const takeExchange = (): Exchange | undefined => {
+    const taken = exchange
+    exchange = undefined
+    taken?.body.stop()
+    return taken
+  }
+
+  const fail = (error: RegistryError): void => {
+    upstream.socket.destroy()
+    onFailure(error)
+    const failed = takeExchange()
+    failed?.listener.onError(error, failed.answered)
+  }
+
+  /** Runs a step of the reader; what it cannot accept ends the connection. */
+  const reading = (step: () => void): void => {
+    try {
+      step()
+    } catch (error) {
+      fail(
+        error instanceof RegistryError
+          ? error
+          : new RegistryError('UNKNOWN', undefined, { cause: error }),
+      )
+    }
+  }
+
+  const finish = (reusable: boolean): void => {
+    const finished = takeExchange()
+    upstream.rest()
+    // An answer that overtook its request leaves a body half-sent: the connection ends with it.
+    if (!reusable || finished?.requestDone !== true) upstream.socket.destroy()
+    else events.onIdle(connection)
+    finished?.listener.onEnd()
+  }
+
+  const upstream = openUpstreamSocket(target, {
+    remaining: () => reader.remaining,
+    onBytes(bytes) {
+      if (exchange !== undefined) exchange.answered = true
+      reading(() => reader.read(bytes))
+    },
+  })
+  const connection: Connection = {
+    send(head, listener) {
+      exchanges += 1
+      const body = createBodyWriter(upstream.socket, head.framing, listener.onDrain)
+      exchange = { listener, body, requestDone: head.framing.kind === 'none', answered: false }
+      reader.expect(head.method, {
+        onHead: listener.onHead,
+        onPiece(piece) {
+          const { bytes, release } = upstream.keep(piece)
+          listener.onData(bytes, release)
+        },
+        onEnd: finish,
+      })
+      upstream.socket.write(formatRequestHead(head), 'latin1')
+    },
+    write: (piece) => exchange?.body.write(piece) ?? true,
+    end() {
+      if (exchange === undefined) return
+      exchange.requestDone = exchange.body.end()
+      if (!exchange.requestDone)
+        fail(new RegistryError('REQUEST_INVALID', { reason: 'the body is short' }))
+    },
+    destroy() {
+      takeExchange()
+      upstream.socket.destroy()
+    },
+    get destroyed() {
+      return upstream.socket.destroyed
+    },
+    get reused() {
+      return exchanges > 1
+    },
+  }
+
+  upstream.socket.on('error', (cause) => {
+    fail(new RegistryError('UPSTREAM_UNREACHABLE', undefined, { cause }))
+  })
+  upstream.socket.on('end', () => reading(reader.end))
+  upstream.socket.on('close', () => {
+    fail(new RegistryError('UPSTREAM_UNREACHABLE', { reason: 'the connection closed' }))
+    upstream.rest()
+    events.onClose(connection)
+  })
+  return { ...upstream, connection }
+}
+
+/** The request line and headers, framing included; RFC 9112 sections 3 and 6. */
+function formatRequestHead({ method, target, rawHeaders, framing }: RequestHead): string {
+  let head = `${method} ${target} HTTP/1.1\r\n`
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    head += `${rawHeaders[index]}: ${rawHeaders[index + 1]}\r\n`
+  }
+  if (framing.kind === 'sized') head += `Content-Length: ${framing.length}\r\n`
+  if (framing.kind === 'chunked') head += 'Transfer-Encoding: chunked\r\n'
+  return `${head}\r\n`
+}

@@ -1,0 +1,127 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { endResponse } from '../lib/end-response.ts'
+import { RegistryError } from '../lib/errors.ts'
+import { createIdleTimer } from '../lib/idle-timer.ts'
+import type { Connection, RequestHead, ResponseListener } from './connection.ts'
+import type { ResponseHead } from './response-head.ts'
+
+/** One request to pass on, as the front understands it. */
+export type RelayedExchange = {
+  readonly id: string
+  readonly req: IncomingMessage
+  readonly res: ServerResponse
+  readonly scheme: 'http' | 'https'
+  /** Host and port that the client used. */
+  readonly authority: string
+  readonly clientAddress: string
+  /** The client waits for `100 Continue` before it sends its body. */
+  readonly expectsContinue: boolean
+  /** Headers of the front for the answer: name and value in turn. */
+  readonly ownHeaders: readonly string[]
+  /** Bytes of body that have passed each way. */
+  readonly progress: { bytesIn: number; bytesOut: number }
+}
+
+export type ExchangeSettings = {
+  readonly head: RequestHead
+  readonly responseHeaders: (head: ResponseHead) => string[]
+  readonly maxBodyBytes: number
+  readonly timeouts: { readonly response: number; readonly idle: number }
+}
+
+/**
+ * Runs one exchange. The rule of every failure: what broke on one side is broken, never ended, on the
+ * other, so that neither takes half a body for a whole one. Rejects with what the upstream's side did
+ * wrong, if need be in the middle of the answer; resolves when the client leaves. `'retry'`: the connection died before it
+ * could have been used, and the request has no body.
+ */
+export function runExchange(
+  connection: Connection,
+  { req, res, progress, expectsContinue }: RelayedExchange,
+  { head, responseHeaders, maxBodyBytes, timeouts }: ExchangeSettings,
+): Promise<'done' | 'retry'> {
+  const { promise, resolve, reject } = Promise.withResolvers<'done' | 'retry'>()
+  const hasBody = head.framing.kind !== 'none'
+  let isRequestSent = !hasBody
+
+  const settle = (): void => {
+    timer.stop()
+    stopUpload()
+    res.off('close', onClientClose)
+  }
+  const stopUpload = (): void => {
+    req.off('data', onClientData).off('end', onClientEnd)
+    if (!isRequestSent) req.pause()
+  }
+  const giveUp = (error: RegistryError): void => {
+    connection.destroy()
+    settle()
+    reject(error)
+  }
+
+  const onClientData = (piece: Buffer): void => {
+    timer.touch()
+    progress.bytesIn += piece.length
+    if (progress.bytesIn > maxBodyBytes)
+      giveUp(new RegistryError('REQUEST_TOO_LARGE', { maxBodyBytes }))
+    else if (!connection.write(piece)) req.pause()
+  }
+  const onClientEnd = (): void => {
+    isRequestSent = true
+    connection.end()
+    timer.allow(timeouts.response)
+  }
+  const onClientClose = (): void => {
+    connection.destroy()
+    settle()
+    resolve('done')
+  }
+  const onIdle = (): void => {
+    const isClientStalled = !isRequestSent && !req.isPaused() && !res.headersSent
+    giveUp(new RegistryError(isClientStalled ? 'REQUEST_TIMEOUT' : 'UPSTREAM_TIMEOUT'))
+  }
+
+  const listener: ResponseListener = {
+    onHead(responseHead) {
+      // The front has answered meanwhile, e.g. because the body turned out malformed.
+      if (res.headersSent) return giveUp(new RegistryError('REQUEST_INVALID'))
+      timer.allow(timeouts.idle)
+      const headers = responseHeaders(responseHead)
+      // The upstream has decided without the rest of the body; there is no use in sending it.
+      if (!isRequestSent) {
+        stopUpload()
+        headers.push('Connection', 'close')
+      }
+      res.writeHead(responseHead.status, responseHead.reason, headers)
+    },
+    onData(piece, release) {
+      timer.touch()
+      progress.bytesOut += piece.length
+      res.write(piece, release)
+    },
+    onEnd() {
+      settle()
+      endResponse(req, res)
+      resolve('done')
+    },
+    onError(error, answered) {
+      const isUnused = connection.reused && !answered && !hasBody
+      if (!isUnused) return giveUp(error)
+      settle()
+      resolve('retry')
+    },
+    onDrain: () => void req.resume(),
+  }
+
+  const timer = createIdleTimer(hasBody ? timeouts.idle : timeouts.response, onIdle)
+  res.on('close', onClientClose)
+  if (res.destroyed) onClientClose()
+  else start()
+  return promise
+
+  function start(): void {
+    connection.send(head, listener)
+    if (expectsContinue) res.writeContinue()
+    if (hasBody) req.on('data', onClientData).on('end', onClientEnd).resume()
+  }
+}

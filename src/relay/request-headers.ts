@@ -1,0 +1,101 @@
+import type { RequestFraming } from './body-writer.ts'
+
+/** Headers about one connection, not about the message; RFC 9110 section 7.6.1. */
+const hopByHop = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-authenticate',
+  'proxy-authentication-info',
+  'proxy-authorization',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+])
+
+/**
+ * What we say ourselves, so that a client cannot: where the request came from, how its body is
+ * delimited, and `Expect`, which we answered.
+ */
+const replaced = new Set([
+  'host',
+  'content-length',
+  'expect',
+  'forwarded',
+  'x-forwarded-by',
+  'x-forwarded-for',
+  'x-forwarded-host',
+  'x-forwarded-port',
+  'x-forwarded-prefix',
+  'x-forwarded-proto',
+  'x-forwarded-scheme',
+  'x-forwarded-server',
+  'x-forwarded-ssl',
+  'x-original-host',
+  'x-real-ip',
+  'x-request-id',
+])
+
+/** What the upstream is told about the client's side of the exchange. */
+export type ForwardedFacts = {
+  /** Authority that the client used, with its port. */
+  readonly host: string
+  readonly scheme: 'http' | 'https'
+  readonly clientAddress: string
+  readonly requestId: string
+}
+
+/**
+ * The headers for the upstream: the client's, less what is about its connection or ours to say, then
+ * one each of Host and X-Forwarded-*. `authorization`: `'pass'`, or the value to send instead, or
+ * undefined for none.
+ */
+export function requestHeadersFor(
+  rawHeaders: readonly string[],
+  facts: ForwardedFacts,
+  authorization: 'pass' | string | undefined,
+): string[] {
+  const listed = connectionOptions(rawHeaders)
+  const headers = ['Host', facts.host]
+  for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
+    const name = rawHeaders[index] ?? ''
+    const key = name.toLowerCase()
+    if (hopByHop.has(key) || replaced.has(key) || listed.has(key)) continue
+    if (key === 'authorization' && authorization !== 'pass') continue
+    headers.push(name, rawHeaders[index + 1] ?? '')
+  }
+  if (authorization !== undefined && authorization !== 'pass') {
+    headers.push('Authorization', authorization)
+  }
+  headers.push('X-Forwarded-Proto', facts.scheme, 'X-Forwarded-Host', facts.host)
+  headers.push('X-Forwarded-For', facts.clientAddress, 'X-Real-IP', facts.clientAddress)
+  headers.push('X-Request-Id', facts.requestId)
+  return headers
+}
+
+/** How the client delimited its body; Node's parser has refused whatever is ambiguous. */
+export function requestFramingOf(headers: {
+  'content-length'?: string | undefined
+  'transfer-encoding'?: string | undefined
+}): RequestFraming {
+  if (headers['transfer-encoding'] !== undefined) return { kind: 'chunked' }
+  const length = headers['content-length']
+  return length === undefined ? { kind: 'none' } : { kind: 'sized', length: Number(length) }
+}
+
+/** Headers of one hop in a response, by the same rule: those of RFC 9110 and those it lists itself. */
+export function isHopByHop(name: string, listed: ReadonlySet<string>): boolean {
+  return hopByHop.has(name) || listed.has(name)
+}
+
+/** Names listed in Connection, which are hop-by-hop too; RFC 9110 section 7.6.1. */
+export function connectionOptions(rawHeaders: readonly string[]): ReadonlySet<string> {
+  const names = new Set<string>()
+  for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
+    if (rawHeaders[index]?.toLowerCase() !== 'connection') continue
+    for (const name of (rawHeaders[index + 1] ?? '').split(','))
+      names.add(name.trim().toLowerCase())
+  }
+  return names
+}

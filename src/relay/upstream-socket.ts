@@ -1,0 +1,113 @@
+import net from 'node:net'
+import tls from 'node:tls'
+import { createReadBuffers, type Loan } from './read-buffers.ts'
+
+/** Where the upstream listens, and how to speak TLS to it when it does. */
+export type UpstreamTarget = {
+  readonly address: { readonly host: string; readonly port: number } | { readonly path: string }
+  readonly tls: tls.ConnectionOptions | undefined
+}
+
+export type UpstreamSocket = {
+  readonly socket: net.Socket
+  /** Keeps `piece` past the `onBytes` call that delivered it, until its release is called. */
+  keep(piece: Buffer): Loan
+  /** No body is under way: memory that only bodies need is given away. */
+  rest(): void
+}
+
+type SocketReader = {
+  /** Received bytes, valid only during the call. */
+  readonly onBytes: (bytes: Buffer) => void
+  /** Bytes of body still to come, as far as anybody knows. */
+  readonly remaining: () => number
+}
+
+/** Request body that may wait in memory for a slow upstream. Marks below 256 KiB make the client's
+ *  socket stop and start all the time. Both `connect` functions take it; their types do not say so. */
+const marks = { highWaterMark: 1024 * 1024 }
+/** Response bytes that may wait in memory for a slow client. */
+const maxKeptBytes = 1024 * 1024
+
+/**
+ * Connects to the upstream and reads from it no faster than what was kept is released. The name is
+ * looked up each time, so that a backend that came back under another address is found.
+ */
+export function openUpstreamSocket(target: UpstreamTarget, reader: SocketReader): UpstreamSocket {
+  return target.tls === undefined
+    ? openPlainSocket(target.address, reader)
+    : openTlsSocket(target.address, target.tls, reader)
+}
+
+/** Reads into our own buffers, reused: see `createReadBuffers`. */
+function openPlainSocket(address: UpstreamTarget['address'], reader: SocketReader): UpstreamSocket {
+  const buffers = createReadBuffers()
+  const kept = createKeptCounter(() => buffers.isFree(next) && socket.resume())
+  let next = buffers.next(false)
+  let filled = next
+
+  const onRead = (length: number): boolean => {
+    filled = next
+    reader.onBytes(filled.subarray(0, length))
+    next = buffers.next(reader.remaining() > filled.length)
+    return buffers.isFree(next) && !kept.full
+  }
+  const socket = net.connect({
+    ...address,
+    noDelay: true,
+    keepAlive: true,
+    ...marks,
+    onread: { buffer: () => next, callback: onRead },
+  })
+  return { socket, keep: (piece) => kept.count(buffers.lend(filled, piece)), rest: buffers.retire }
+}
+
+/**
+ * Reads with Node's own buffers. `onread` is not for TLS here: records that were already decrypted
+ * keep coming for a moment after a pause, into a buffer that somebody may still hold.
+ */
+function openTlsSocket(
+  address: UpstreamTarget['address'],
+  options: tls.ConnectionOptions,
+  reader: SocketReader,
+): UpstreamSocket {
+  const kept = createKeptCounter(() => socket.resume())
+  const socket = tls.connect({
+    ...options,
+    ...address,
+    ALPNProtocols: ['http/1.1'],
+    ...marks,
+  })
+  socket.setNoDelay(true)
+  socket.on('data', (bytes: Buffer) => {
+    reader.onBytes(bytes)
+    if (kept.full) socket.pause()
+  })
+  return {
+    socket,
+    keep: (piece) => kept.count({ bytes: piece, release: () => {} }),
+    rest: () => {},
+  }
+}
+
+/** Counts what is kept; calls `onRelease` for each release while little enough is. */
+function createKeptCounter(onRelease: () => void): {
+  count(loan: Loan): Loan
+  readonly full: boolean
+} {
+  let bytes = 0
+  return {
+    count(loan) {
+      bytes += loan.bytes.length
+      const release = (): void => {
+        bytes -= loan.bytes.length
+        loan.release()
+        if (bytes <= maxKeptBytes / 2) onRelease()
+      }
+      return { bytes: loan.bytes, release }
+    },
+    get full() {
+      return bytes > maxKeptBytes
+    },
+  }
+}

@@ -1,0 +1,106 @@
+import { createPrivateKey, X509Certificate } from 'node:crypto'
+import { readlink } from 'node:fs/promises'
+import type { FileState } from '../lib/file-watch.ts'
+import { StartupError } from '../lib/startup-error.ts'
+
+/** A file named by a setting, e.g. `http.tls.certificate`, with what it held when it was read. */
+export type PemSource = {
+  readonly setting: string
+  readonly path: string
+  readonly state: FileState
+}
+
+/** One `-----BEGIN label-----` block with its armour. */
+export type PemBlock = { readonly label: string; readonly text: string }
+
+const block = /-----BEGIN ([A-Z0-9 ]+)-----(?:(?!-----)[\s\S])*-----END \1-----/g
+
+/**
+ * Splits a PEM file into its blocks, whatever stands between them.
+ * @throws StartupError one line that says why the file is of no use and what to do
+ */
+export async function readPemBlocks({ setting, path, state }: PemSource): Promise<PemBlock[]> {
+  const problem = (text: string) => new StartupError(`${setting}: ${path} ${text}`)
+  if ('error' in state) throw problem(await describeReadError(path, state.error))
+
+  const { bytes } = state
+  if (bytes.length === 0) throw problem('is empty; a certificate tool may have failed half-way')
+  if (bytes[0] === 0x30) throw problem(describeBinary(path, bytes))
+
+  const text = bytes.toString('utf8')
+  const blocks = [...text.matchAll(block)].map(([text, label = '']) => ({ label, text }))
+  const begun = text.split('-----BEGIN ').length - 1
+  if (begun > blocks.length) throw problem('breaks off inside a PEM block; copy the file again')
+  if (begun === 0) throw problem('holds no PEM text (-----BEGIN …-----); is it the right file?')
+  return blocks
+}
+
+/** True for the labels of PKCS#1, PKCS#8 (plain and encrypted) and SEC1 private keys. */
+export function isPrivateKey({ label }: PemBlock): boolean {
+  return label.endsWith('PRIVATE KEY')
+}
+
+/** True for a certificate; anything else that may stand in a PEM file is not one. */
+export function isCertificate({ label }: PemBlock): boolean {
+  return label === 'CERTIFICATE'
+}
+
+/**
+ * Waits for all parts, so that the operator sees every problem at once.
+ * @throws StartupError with the problems of all the parts that failed
+ */
+export async function gatherProblems<T extends readonly unknown[]>(
+  parts: readonly [...{ [K in keyof T]: Promise<T[K]> }],
+): Promise<T> {
+  const results = await Promise.allSettled(parts)
+  const problems = results.flatMap((result) => {
+    if (result.status === 'fulfilled') return []
+    if (result.reason instanceof StartupError) return result.reason.problems
+    throw result.reason
+  })
+  if (problems.length > 0) throw new StartupError(problems)
+  return (await Promise.all(parts)) as unknown as T // TypeScript cannot see that Promise.all undoes the mapping
+}
+
+async function describeReadError(path: string, error: NodeJS.ErrnoException): Promise<string> {
+  switch (error.code) {
+    case 'ENOENT':
+    case 'ENOTDIR':
+      return describeMissing(path)
+    case 'EACCES':
+    case 'EPERM':
+      return `cannot be read by the user Tidegate runs as (uid ${process.getuid?.()}); change its owner or mode, or those of its folders`
+    case 'EISDIR':
+      return 'is a folder, not a file (Docker makes one when the host side of a mount does not exist)'
+    default:
+      return `cannot be read: ${error.code ?? error.message}`
+  }
+}
+
+/** certbot's live/ holds links into ../../archive/, so a mount of live/ alone leaves them dangling. */
+async function describeMissing(path: string): Promise<string> {
+  const target = await readlink(path).catch(() => undefined)
+  if (target === undefined)
+    return 'does not exist; check the path, or the mount that should bring it'
+  return `is a link to ${target}, which does not exist here; mount the folder that holds both (for certbot the parent of live/ and archive/)`
+}
+
+function describeBinary(path: string, der: Buffer): string {
+  if (parses(() => new X509Certificate(der))) {
+    return `is DER, not PEM; convert it: openssl x509 -inform der -in ${path} -out NEW.pem`
+  }
+  const types = ['pkcs8', 'pkcs1', 'sec1'] as const
+  if (types.some((type) => parses(() => createPrivateKey({ key: der, format: 'der', type })))) {
+    return `is DER, not PEM; convert it: openssl pkey -inform der -in ${path} -out NEW.pem`
+  }
+  return `is binary, not PEM; if it is PKCS#12, convert it: openssl pkcs12 -in ${path} -noenc -out NEW.pem`
+}
+
+function parses(parse: () => unknown): boolean {
+  try {
+    parse()
+    return true
+  } catch {
+    return false
+  }
+}
