@@ -1,9 +1,14 @@
 import { parentPort } from 'node:worker_threads'
 import { verifyPassword } from './password-hash.ts'
 
-/** What a worker is asked; it answers with a boolean. One question at a time. */
+/** What a worker is asked, one question at a time. */
 export type Verification = { readonly password: string; readonly hash: string }
 
+/** Its answer, and how long finding it took. */
+export type Verdict = { readonly matches: boolean; readonly elapsedMs: number }
+
 parentPort?.on('message', ({ password, hash }: Verification) => {
-  parentPort?.postMessage(verifyPassword(password, hash))
+  const start = performance.now()
+  const matches = verifyPassword(password, hash)
+  parentPort?.postMessage({ matches, elapsedMs: performance.now() - start } satisfies Verdict)
 })

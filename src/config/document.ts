@@ -44,14 +44,8 @@ export function parseDocument(
     const { line, col } = lineCounter.linePos(offset)
     return locate(Math.max(line, 1), Math.max(col, 1))
   }
-  let documents: yaml.Document.Parsed[]
-  try {
-    const parsed = yaml.parseAllDocuments(text, { lineCounter, prettyErrors: false, merge: true })
-    documents = 'empty' in parsed ? [] : parsed
-  } catch (cause) {
-    // The parser is recursive: thousands of nested brackets overflow its stack.
-    throw new DocumentError(`${locate(1, 1)}: this is not usable YAML`, { cause })
-  }
+  const parsed = yaml.parseAllDocuments(text, { lineCounter, prettyErrors: false, merge: true })
+  const documents = 'empty' in parsed ? [] : parsed
   const [document, second] = documents
   const error = documents.flatMap(({ errors, warnings }) => [...errors, ...warnings])[0]
   if (error !== undefined) {
@@ -71,6 +65,7 @@ function describeYamlError({ code, message, pos }: yaml.YAMLError, text: string)
     const key = /^[^\s:]*/.exec(text.slice(pos[0]))?.[0] ?? ''
     return `duplicate key ${JSON.stringify(key)}: it stands in this section twice`
   }
+  if (code === 'RESOURCE_EXHAUSTION') return 'not usable: it is nested too deeply'
   // Some messages end with a colon and the offending text, which may be a secret.
   return `not valid YAML: ${message.replace(/: .*$/s, '')}`
 }

@@ -46,7 +46,7 @@ function reviewKey(tree: Tree, parent: KeyNode, path: readonly string[], report:
     return undefined
   }
   const value = reviewNode(tree, node, path, report)
-  const rule = isEmpty(tree) && value === undefined ? emptySections.get(name) : undefined
+  const rule = value === undefined && isEmpty(tree, path) ? emptySections.get(name) : undefined
   if (rule !== undefined) report[rule.severity](problemLine(tree.origin, name, rule.message))
   if (node.unimplemented === undefined) return value
   const { effect, severity } = node.unimplemented
@@ -79,9 +79,10 @@ function isChosen(path: readonly string[]): boolean {
   return path.length === 2 && path[0] === 'auth'
 }
 
-function isEmpty(tree: Tree): boolean {
+function isEmpty(tree: Tree, path: readonly string[]): boolean {
+  if (tree.kind === 'list' || isChosen(path)) return false
   if (tree.kind === 'scalar') return tree.text === ''
-  return tree.kind === 'map' && [...tree.entries.values()].every(isEmpty)
+  return [...tree.entries].every(([key, child]) => isEmpty(child, [...path, key]))
 }
 
 /** A tree as YAML 1.2 reads it, for keys that take anything. */

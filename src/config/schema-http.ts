@@ -76,6 +76,17 @@ export const http = z.preprocess(
         'Host header values that are answered, `name` or `name:port`; others get 421. Empty = any.',
       example: '[registry.example, registry.example:8443]',
     }),
+    tls: tls
+      .exactOptional()
+      .describe('TLS. Without it plain HTTP is served, which carries passwords in the clear.'),
+    debug: section({
+      addr: address.meta({
+        description: 'Listen address of the debug server. It knows no users: keep it private.',
+        example: '127.0.0.1:5001',
+      }),
+    })
+      .exactOptional()
+      .describe('A second listener for health and diagnosis.'),
     relativeurls: bool
       .prefault('false')
       .describe('Sends Location without scheme and host. Some clients cannot follow such a value.'),
@@ -124,17 +135,6 @@ export const http = z.preprocess(
     })
       .prefault({})
       .describe('Time limits towards clients.'),
-    tls: tls
-      .exactOptional()
-      .describe('TLS. Without it plain HTTP is served, which carries passwords in the clear.'),
-    debug: section({
-      addr: address.meta({
-        description: 'Listen address of the debug server. It knows no users: keep it private.',
-        example: '127.0.0.1:5001',
-      }),
-    })
-      .exactOptional()
-      .describe('A second listener for health and diagnosis.'),
   }).transform(({ net: _, ...rest }) => rest),
 )
 

@@ -38,8 +38,8 @@ export function parseDuration(text: string): number {
   for (const [, amount, unit = ''] of text.matchAll(/(\d+(?:\.\d+)?)([a-zµ]+)/g)) {
     ms += Number(amount) * (MS_PER_UNIT.get(unit) ?? 0)
   }
-  // The inner rounding, to a nanosecond, keeps binary fractions such as 1.1s from gaining a millisecond.
-  const rounded = Math.ceil(Math.round(ms * 1e6) / 1e6)
+  // The inner rounding, to a nanosecond, keeps binary fractions such as 2.3s from gaining a millisecond.
+  const rounded = Number.isInteger(ms) ? ms : Math.ceil(Math.round(ms * 1e6) / 1e6)
   if (!Number.isSafeInteger(rounded)) throw new RangeError('the duration is too long')
   return rounded
 }

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import { bodyBufferBytes, giveBuffer, takeBuffer } from './spare-buffers.ts'
 
 /** How a request body is delimited; always the way it came from the client. */
 export type RequestFraming =
@@ -7,7 +8,8 @@ export type RequestFraming =
   | { readonly kind: 'chunked' }
 
 export type BodyWriter = {
-  /** Sends a piece. Returns false when the caller should wait for `onDrain`. */
+  /** Sends a piece, whose memory is gone afterwards. Returns false when the caller should wait for
+   *  `onDrain`. */
   write(piece: Buffer): boolean
   /** Sends what is left and the end mark. Returns false, sending nothing, if a sized body is short. */
   end(): boolean
@@ -15,63 +17,89 @@ export type BodyWriter = {
   stop(): void
 }
 
-/** Gathered pieces are written at the latest when they have this size. */
-const gatherBytes = 256 * 1024
+/** Room in a gathering buffer for a chunk's size line before, and its line end after the content. */
+const headRoom = 10
+const tailRoom = 2
 
 /**
- * Writes one request body. TLS hands over 16 KiB at a time; writing each on its own costs a system
- * call a record (65,536 a GiB), so the pieces that arrive in one turn of the event loop go out
- * together, as one chunk when the body is chunked.
+ * Writes one request body. TLS hands over 16 KiB at a time, each in memory of its own; writing each
+ * costs a system call (65,536 a GiB), and keeping each until it is written lets garbage grow by 100 MiB.
+ * So the pieces that arrive in one turn of the event loop are gathered in a buffer that is used again,
+ * and leave together, as one chunk when the body is chunked.
  */
 export function createBodyWriter(
   socket: Socket,
   framing: RequestFraming,
   onDrain: () => void,
 ): BodyWriter {
-  let gathered: Buffer[] = []
-  let size = 0
+  const isChunked = framing.kind === 'chunked'
+  let gathering: Buffer | undefined
+  let end = headRoom
   let sent = 0
   let scheduled: NodeJS.Immediate | undefined
 
   const flush = (): void => {
     clearImmediate(scheduled)
     scheduled = undefined
-    if (size === 0 || socket.destroyed) return
-    socket.cork()
-    if (framing.kind === 'chunked') socket.write(`${size.toString(16)}\r\n`, 'latin1')
-    for (const piece of gathered) socket.write(piece)
-    if (framing.kind === 'chunked') socket.write('\r\n', 'latin1')
-    socket.uncork()
-    gathered = []
-    size = 0
+    if (gathering === undefined) return
+    const full = gathering
+    gathering = undefined
+    const bytes = isChunked ? frameChunk(full, end) : full.subarray(headRoom, end)
+    end = headRoom
+    socket.write(bytes, () => giveBuffer(full))
   }
   const flushAndResume = (): void => {
     flush()
     if (!socket.writableNeedDrain) onDrain()
+  }
+  const gather = (piece: Buffer, from: number): number => {
+    gathering ??= takeBuffer()
+    const copied = piece.copy(gathering, end, from, from + bodyBufferBytes - tailRoom - end)
+    end += copied
+    if (end === bodyBufferBytes - tailRoom) flush()
+    return copied
   }
   socket.on('drain', onDrain)
 
   return {
     write(piece) {
       sent += piece.length
-      size += piece.length
-      gathered.push(piece)
-      if (size >= gatherBytes) flush()
-      else scheduled ??= setImmediate(flushAndResume)
+      for (let at = 0; at < piece.length; ) at += gather(piece, at)
+      release(piece)
+      if (gathering !== undefined) scheduled ??= setImmediate(flushAndResume)
       return !socket.writableNeedDrain
     },
     end() {
       if (framing.kind === 'sized' && sent !== framing.length) return false
       flush()
-      if (framing.kind === 'chunked') socket.write('0\r\n\r\n', 'latin1')
+      if (isChunked) socket.write('0\r\n\r\n', 'latin1')
       socket.off('drain', onDrain)
       return true
     },
     stop() {
       clearImmediate(scheduled)
-      gathered = []
-      size = 0
+      if (gathering !== undefined) giveBuffer(gathering)
+      gathering = undefined
       socket.off('drain', onDrain)
     },
+  }
+}
+
+/** The gathered content as one chunk, in place; RFC 9112 section 7.1. */
+function frameChunk(buffer: Buffer, end: number): Buffer {
+  const sizeLine = `${(end - headRoom).toString(16)}\r\n`
+  const start = headRoom - sizeLine.length
+  buffer.write(sizeLine, start, 'latin1')
+  buffer.write('\r\n', end, 'latin1')
+  return buffer.subarray(start, end + tailRoom)
+}
+
+/**
+ * Frees a piece's memory now, not when the collector comes round to it: at 600 MB/s of small
+ * external buffers it comes too late. Only for memory that is the piece's alone.
+ */
+function release(piece: Buffer): void {
+  if (piece.byteLength === piece.buffer.byteLength && piece.buffer instanceof ArrayBuffer) {
+    piece.buffer.transfer(0)
   }
 }

@@ -1,7 +1,6 @@
+import { giveBuffer, takeBuffer } from './spare-buffers.ts'
+
 const smallBytes = 16 * 1024
-const largeBytes = 256 * 1024
-/** Large buffers kept for the next transfer when nobody uses them: at most 4 MiB. */
-const maxSpare = 16
 
 type Slot = { readonly buffer: Buffer; lends: number; retired: boolean }
 
@@ -21,8 +20,6 @@ export type ReadBuffers = {
   /** Gives the large buffers away, each as soon as nobody holds it. */
   retire(): void
 }
-
-const spare: Buffer[] = []
 
 /**
  * The memory that one upstream connection reads into, reused read after read. A fresh 64 KiB buffer
@@ -66,9 +63,9 @@ export function createReadBuffers(): ReadBuffers {
 }
 
 function createSlot(): Slot {
-  return { buffer: spare.pop() ?? Buffer.allocUnsafeSlow(largeBytes), lends: 0, retired: false }
+  return { buffer: takeBuffer(), lends: 0, retired: false }
 }
 
 function recycle(slot: Slot): void {
-  if (slot.lends === 0 && spare.length < maxSpare) spare.push(slot.buffer)
+  if (slot.lends === 0) giveBuffer(slot.buffer)
 }

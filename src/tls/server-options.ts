@@ -87,9 +87,8 @@ export function watchTlsServerOptions(
 }
 
 /**
- * Why a connection fails the `clientauth` mode, or undefined when it is fine.
- * To be asked on each new connection when `clientcas` is not empty. Presence is judged by the
- * certificate itself: Node calls a resumed TLS 1.3 session without one `authorized`.
+ * Why a connection fails the `clientauth` mode, or undefined when it is fine. To be asked on each
+ * new connection when `clientcas` is not empty; a resumed session carries its first verdict.
  */
 export function clientCertificateProblem(socket: TLSSocket, mode: ClientAuth): string | undefined {
   if (mode === 'request-client-cert') return undefined
