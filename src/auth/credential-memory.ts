@@ -2,7 +2,7 @@ import { createHmac, createSecretKey, randomBytes } from 'node:crypto'
 import { createBoundedMap } from '../lib/bounded-map.ts'
 
 /** A password offered for a user, and the stored hash it is checked against. */
-export type Claim = { readonly user: string; readonly password: string; readonly hash: string }
+type Claim = { readonly user: string; readonly password: string; readonly hash: string }
 
 export type CredentialMemory = {
   /**

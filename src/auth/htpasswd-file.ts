@@ -2,7 +2,7 @@ import { printableName, userNameProblem } from './credential-rules.ts'
 import { type PasswordHash, parsePasswordHash } from './password-hash.ts'
 
 /** A user who can log in. */
-export type HtpasswdEntry = {
+type HtpasswdEntry = {
   readonly line: number
   readonly user: string
   readonly hash: PasswordHash

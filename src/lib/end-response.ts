@@ -1,8 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
-/** What of an unwanted body is still taken in, so that its sender gets to read the answer. */
+/** What of an unwanted body is still taken in, so that its sender gets to read the answer: until
+ *  nothing came for half a second, at most this much and this long. */
+const quietMs = 500
+const maxLingerMs = 2000
 const maxLingerBytes = 16 * 1024 * 1024
-const maxLingerMs = 3000
 
 /**
  * Ends a response whose head and body are written. If its request is still arriving, the rest is
@@ -16,15 +18,18 @@ export function endResponse(req: IncomingMessage, res: ServerResponse): void {
   }
   let bytes = 0
   const finish = (): void => {
-    clearTimeout(timer)
+    clearTimeout(quiet)
+    clearTimeout(deadline)
     req.off('data', count).off('end', finish).off('close', finish)
     res.end()
   }
   const count = (chunk: Buffer): void => {
     bytes += chunk.length
+    quiet.refresh()
     if (bytes > maxLingerBytes) finish()
   }
-  const timer = setTimeout(finish, maxLingerMs).unref()
+  const quiet = setTimeout(finish, quietMs).unref()
+  const deadline = setTimeout(finish, maxLingerMs).unref()
   req.on('data', count).on('end', finish).on('close', finish)
   req.resume()
 }

@@ -162,15 +162,22 @@ function createConnection(
   }
 
   upstream.socket.on('error', (cause) => {
-    fail(new RegistryError('UPSTREAM_UNREACHABLE', undefined, { cause }))
+    fail(unreachable(undefined, cause))
   })
   upstream.socket.on('end', () => reading(reader.end))
   upstream.socket.on('close', () => {
-    fail(new RegistryError('UPSTREAM_UNREACHABLE', { reason: 'the connection closed' }))
+    fail(unreachable({ reason: 'the connection closed' }))
     upstream.rest()
     events.onClose(connection)
   })
   return { ...upstream, connection }
+}
+
+function unreachable(detail: unknown, cause?: Error): RegistryError {
+  return new RegistryError('UPSTREAM_UNREACHABLE', detail, {
+    cause,
+    headers: { 'Retry-After': '5' },
+  })
 }
 
 /** The request line and headers, framing included; RFC 9112 sections 3 and 6. */

@@ -1,0 +1,253 @@
+import test from 'ava'
+import { load, problemsOf, UPSTREAM } from './load-text.ts'
+
+const isProblem = test.macro({
+  async exec(t, text: string, line: RegExp) {
+    const problems = await problemsOf(UPSTREAM + text)
+    t.is(problems.length, 1, problems.join('\n'))
+    t.regex(problems[0] ?? '', line)
+  },
+  title: (title = '') => `problem: ${title}`,
+})
+const isWarning = test.macro({
+  async exec(t, text: string, line: RegExp) {
+    const { warnings } = await load(UPSTREAM + text)
+    t.is(warnings.length, 1, warnings.join('\n'))
+    t.regex(warnings[0] ?? '', line)
+  },
+  title: (title = '') => `warning: ${title}`,
+})
+
+test(
+  'a certificate without its key',
+  isProblem,
+  'http: {tls: {certificate: /c}}',
+  /2:8: http\.tls\.key: missing/,
+)
+test(
+  'a key without its certificate',
+  isProblem,
+  'http: {tls: {key: /k}}',
+  /http\.tls\.certificate: missing/,
+)
+test(
+  'client certificates verified by no authority',
+  isProblem,
+  'http: {tls: {certificate: /c, key: /k, clientauth: verify-client-cert-if-given}}',
+  /http\.tls\.clientcas: missing/,
+)
+test(
+  'Let’s Encrypt',
+  isProblem,
+  'http: {tls: {certificate: /c, key: /k, letsencrypt: {email: a@b}}}',
+  /http\.tls\.letsencrypt: not in this version: use certificate files/,
+)
+test(
+  'token authentication',
+  isProblem,
+  'auth: {token: {realm: r, service: s, issuer: i}}',
+  /2:8: auth\.token: not in this version, and ignoring it would open the registry/,
+)
+test('silly authentication', isProblem, 'auth: {silly: }', /auth\.silly: not in this version/)
+test(
+  'two ways to authenticate',
+  isProblem,
+  'auth: {none: , htpasswd: {path: /p}}',
+  /auth: choose one of none, htpasswd/,
+)
+test(
+  'an htpasswd without a file',
+  isProblem,
+  'auth: htpasswd',
+  /auth\.htpasswd\.path: missing: .*\/auth\/htpasswd/,
+)
+test(
+  'a misspelled way to authenticate',
+  isProblem,
+  'auth: htpaswd',
+  /auth\.htpaswd: unknown key; did you mean auth\.htpasswd\?/,
+)
+test('an auth that says nothing', isProblem, 'auth: {}', /auth: empty, which would let anyone in/)
+test(
+  'origin * with credentials',
+  isProblem,
+  "cors: {origins: ['*'], credentials: yes}",
+  /cors\.credentials: true does not go with origin \*/,
+)
+test(
+  'origin * among others with credentials',
+  isProblem,
+  "cors: {origins: 'https://a, *', credentials: true}",
+  /cors\.credentials/,
+)
+test('cors without origins', isProblem, 'cors: {maxage: 1d}', /cors\.origins: missing/)
+test(
+  'cors with an empty list of origins',
+  isProblem,
+  'cors: {origins: []}',
+  /cors\.origins: expected at least one/,
+)
+test(
+  'CORS headers beside cors',
+  isProblem,
+  'cors: {origins: [https://a]}\nhttp: {headers: {Access-Control-Max-Age: [1]}}',
+  /3:18: http\.headers\.Access-Control-Max-Age: remove it/,
+)
+test(
+  'a header that frames the message',
+  isProblem,
+  'http: {headers: {Transfer-Encoding: [chunked]}}',
+  /http\.headers\.Transfer-Encoding: .*written by the server/,
+)
+test(
+  'a header name that cannot be sent',
+  isProblem,
+  'http: {headers: {"X Foo": [a]}}',
+  /http\.headers\.X Foo: .*not a valid header name/,
+)
+test(
+  'a header value that cannot be sent',
+  isProblem,
+  'http: {headers: {X-Foo: "a\\nb"}}',
+  /http\.headers\.X-Foo\.0: a header value has only/,
+)
+test(
+  'a header in two cases',
+  isProblem,
+  'http: {headers: {X-Foo: [a], x-foo: [b]}}',
+  /http\.headers\.x-foo: .*twice/,
+)
+test(
+  'a socket without a path',
+  isProblem,
+  'http: {net: unix}',
+  /http\.addr: missing: with http\.net unix/,
+)
+test(
+  'a socket at a port',
+  isProblem,
+  "http: {net: unix, addr: ':5000'}",
+  /http\.addr: expected the path of a socket/,
+)
+test(
+  'a key in the wrong section',
+  isProblem,
+  'http: {level: debug}',
+  /http\.level: unknown key \(value "debug"\); did you mean log\.level\?/,
+)
+test(
+  'a mistyped key of a section that has no effect',
+  isProblem,
+  'catalog: {maxentrys: 5}',
+  /catalog\.maxentrys: unknown key .*did you mean catalog\.maxentries\?/,
+)
+test(
+  'a key like no other',
+  isProblem,
+  'log: {zzzzzzzzz: 1}',
+  /log\.zzzzzzzzz: unknown key.*; known here: level, formatter/,
+)
+test(
+  'a list for a switch',
+  isProblem,
+  'http: {relativeurls: [true]}',
+  /http\.relativeurls: expected true \| false/,
+)
+
+test('upstream: the problems of its keys name their remedies', async (t) => {
+  const problems = await problemsOf(
+    'upstream: {url: registry:5000, authorization: {username: a}, tls: {certificate: /c}}',
+  )
+  t.regex(problems.join('\n'), /upstream\.tls\.key: missing/)
+  t.regex(problems.join('\n'), /upstream\.url: expected http:\/\/host:port/)
+  t.regex(problems.join('\n'), /upstream\.authorization: expected strip, pass, or both username/)
+  const [text] = await problemsOf('upstream: http://registry:5000')
+  t.regex(text ?? '', /upstream: expected a section with keys such as url/)
+})
+
+test(
+  'CORS headers without cors',
+  isWarning,
+  'http: {headers: {Access-Control-Allow-Origin: [https://a]}}',
+  /http\.headers\.Access-Control-Allow-Origin: .*cors:/,
+)
+test(
+  'a TLS section that is empty',
+  isWarning,
+  'http: {tls: {certificate: , key: ""}}',
+  /http\.tls: empty: plain HTTP/,
+)
+test(
+  'suites that TLS 1.3 does not use',
+  isWarning,
+  'http: {tls: {certificate: /c, key: /k, minimumtls: tls1.3, ciphersuites: [TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256]}}',
+  /http\.tls\.ciphersuites: no effect/,
+)
+test(
+  'storage beside an upstream',
+  isWarning,
+  'storage: {filesystem: {rootdirectory: /x}, delete: {enabled: true}}',
+  /2:1: storage: no effect: .*upstream\.url/,
+)
+test(
+  'the deprecated loglevel',
+  isWarning,
+  'loglevel: debug',
+  /loglevel: deprecated: use log\.level/,
+)
+test(
+  'HTTP/2 settings',
+  isWarning,
+  'http: {http2: {disabled: true}}',
+  /http\.http2: no effect: HTTP\/1\.1/,
+)
+
+test('loglevel sets log.level unless that is set', async (t) => {
+  t.is((await load(`${UPSTREAM}loglevel: debug`)).config.log.level, 'debug')
+  t.is((await load(`${UPSTREAM}loglevel: debug\nlog: {level: warn}`)).config.log.level, 'warn')
+  t.is(
+    (await load(undefined, { REGISTRY_LOGLEVEL: 'error', REGISTRY_UPSTREAM_URL: 'http://r' }))
+      .config.log.level,
+    'error',
+  )
+})
+
+test('cors: credentials are on for exact origins and off for any origin', async (t) => {
+  const exact = await load(`${UPSTREAM}cors: {origins: [https://a]}`)
+  t.deepEqual(exact.config.cors, { origins: ['https://a'], credentials: true, maxage: 1_728_000 })
+  const any = await load(`${UPSTREAM}cors: {origins: '*'}`)
+  t.false(any.config.cors?.credentials)
+})
+
+test('auth: none is no authentication', async (t) => {
+  for (const text of ['auth: none', 'auth: {none: {}}', 'auth:\n  none:']) {
+    t.deepEqual((await load(UPSTREAM + text)).config.auth, {})
+  }
+})
+
+test('registry:2: the configuration of its image loads, with a warning for each section without effect', async (t) => {
+  const { config, warnings } = await load(`version: 0.1
+log:
+  fields:
+    service: registry
+storage:
+  cache:
+    blobdescriptor: inmemory
+  filesystem:
+    rootdirectory: /var/lib/registry
+http:
+  addr: :5000
+  headers:
+    X-Content-Type-Options: [nosniff]
+health:
+  storagedriver:
+    enabled: true
+    interval: 10s
+    threshold: 3
+${UPSTREAM}`)
+  t.deepEqual(config.http.headers, { 'X-Content-Type-Options': ['nosniff'] })
+  t.deepEqual(
+    warnings.map((line) => line.split(': ')[1]),
+    ['storage', 'health'],
+  )
+})
