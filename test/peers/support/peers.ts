@@ -1,0 +1,61 @@
+import { accessSync, constants } from 'node:fs'
+import { delimiter, join } from 'node:path'
+import test, { type ExecutionContext } from 'ava'
+import { mayMount } from './privilege.ts'
+
+/** A foreign program that tests run for real. `scripts/install-peers.sh` installs them all. */
+export type Peer =
+  | 'docker-registry'
+  | 'skopeo'
+  | 'podman'
+  | 'buildah'
+  | 'docker'
+  | 'htpasswd'
+  | 'openssl'
+  | 'nginx'
+  | 'chromium'
+
+/** Programs a peer consists of, where that is not one program of the same name. */
+const programs: Partial<Record<Peer, readonly string[]>> = { docker: ['docker', 'dockerd'] }
+
+/** Peers that mount file systems. */
+const mounting: ReadonlySet<Peer> = new Set(['podman', 'buildah', 'docker'])
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
+}
+
+function isInstalled(program: string): boolean {
+  // Daemons live in sbin, which is not on the PATH of every user.
+  const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/sbin']
+  return folders.some((folder) => isExecutable(join(folder, program)))
+}
+
+/** Why `peer` cannot be used here, as a short clause; undefined when it can. */
+function obstacle(peer: Peer): string | undefined {
+  const missing = (programs[peer] ?? [peer]).find((program) => !isInstalled(program))
+  if (missing !== undefined) return `${missing} is not installed`
+  if (mounting.has(peer) && !mayMount()) return `${peer} needs root, with leave to mount`
+  return undefined
+}
+
+/**
+ * Registers a serial test that needs foreign programs. Where one is missing the test is skipped and
+ * its title says why; with `TIDEGATE_REQUIRE_PEERS=1` (continuous integration) it fails instead.
+ */
+export function peerTest(
+  peers: readonly Peer[],
+  title: string,
+  implementation: (t: ExecutionContext) => Promise<void>,
+): void {
+  const reason = peers.map(obstacle).find((clause) => clause !== undefined)
+  if (reason === undefined) test.serial(title, implementation)
+  else if (process.env['TIDEGATE_REQUIRE_PEERS'] === '1') {
+    test.serial(`${title} (${reason})`, (t) => t.fail(`${reason}: run npm run peers as root`))
+  } else test.serial.skip(`${title} (skipped: ${reason})`, implementation)
+}
