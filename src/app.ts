@@ -8,11 +8,10 @@ import { createCors } from './http/cors.ts'
 import { createHealth, createLocalHandler, type Health } from './http/local.ts'
 import { createOriginReader } from './http/origin.ts'
 import { createPipeline } from './http/pipeline.ts'
-import { StartupError } from './lib/startup-error.ts'
+import { gatherProblems, StartupError } from './lib/startup-error.ts'
 import { createRelay, type Relay } from './relay/forward.ts'
 import { type Listener, openListener } from './server/listener.ts'
 import { loadTlsClientOptions } from './tls/client-options.ts'
-import { gatherProblems } from './tls/pem-file.ts'
 import {
   clientCertificateProblem,
   loadTlsServerOptions,
@@ -35,6 +34,11 @@ export type App = {
 export async function startApp(config: Config, log: Logger): Promise<App> {
   await using opened = new AsyncDisposableStack()
   const parts = await openParts(config, log, opened)
+  if (config.auth.htpasswd === undefined && config.upstream.authorization !== 'pass') {
+    log.warn(
+      'auth: nobody is asked for a password: whoever reaches this port may push, pull and delete',
+    )
+  }
   const state = { draining: false }
   const health = createHealth(parts.relay, () => state.draining)
   const listener = await openMainListener(config, parts, { health, state, log })
@@ -109,7 +113,7 @@ async function openRelay({ http, upstream }: Config): Promise<Relay> {
     authorization,
     relative: http.relativeurls && http.host === undefined,
     maxBodyBytes: http.maxbodysize,
-    timeouts: upstream.timeouts,
+    timeouts: { ...upstream.timeouts, idle: http.timeouts.idle },
   })
 }
 

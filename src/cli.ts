@@ -17,8 +17,8 @@ const { version } = JSON.parse(readFileSync(new URL('../package.json', import.me
 const program = new Command()
   .name('tidegate')
   .description(
-    'A front for container registries: TLS, passwords, CORS and correct Location headers, streaming\n' +
-      'both ways. Configured by a registry:2 config.yml and the same REGISTRY_* variables.',
+    'A front for container registries: TLS, passwords, CORS and correct Location headers, ' +
+      'streaming both ways. Configured by a registry:2 config.yml and the same REGISTRY_* variables.',
   )
   .version(version)
   .configureHelp({ showGlobalOptions: true })
@@ -44,7 +44,7 @@ program
   .command('check')
   .summary('check the configuration and the files it names')
   .description(
-    'Check the configuration and every file it names as a start would, and print what is in effect,\n' +
+    'Check the configuration and every file it names as a start would, and print what is in effect, ' +
       'secrets masked. Exits with 78 if it would not start.',
   )
   .argument(

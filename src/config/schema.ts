@@ -91,7 +91,6 @@ const upstream = section({
       .describe(
         'Time from the end of a request to the backend’s answer. Committing a large layer takes minutes.',
       ),
-    idle: timeLimit.prefault('5m').describe('Longest time without a byte in either direction.'),
   })
     .prefault({})
     .describe('Time limits towards the backend.'),

@@ -12,3 +12,20 @@ export class StartupError extends Error {
     this.problems = lines
   }
 }
+
+/**
+ * Waits for all parts, so that the operator sees every problem at once.
+ * @throws StartupError with the problems of all the parts that failed
+ */
+export async function gatherProblems<T extends readonly unknown[]>(
+  parts: readonly [...{ [K in keyof T]: Promise<T[K]> }],
+): Promise<T> {
+  const results = await Promise.allSettled(parts)
+  const problems = results.flatMap((result) => {
+    if (result.status === 'fulfilled') return []
+    if (result.reason instanceof StartupError) return result.reason.problems
+    throw result.reason
+  })
+  if (problems.length > 0) throw new StartupError(problems)
+  return (await Promise.all(parts)) as unknown as T // TypeScript cannot see that Promise.all undoes the mapping
+}

@@ -21,7 +21,7 @@ export type ListenerOptions = {
   readonly tls: TlsOptions | undefined
   /** Why a TLS peer is not let in, e.g. its certificate; undefined when it is. */
   readonly refusePeer: (socket: TLSSocket) => string | undefined
-  readonly timeouts: { readonly headers: number; readonly idle: number; readonly keepalive: number }
+  readonly timeouts: { readonly headers: number; readonly keepalive: number }
   readonly onRequest: RequestHandler
   readonly log: Logger
 }

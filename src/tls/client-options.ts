@@ -1,8 +1,8 @@
 import { type ConnectionOptions, getCACertificates } from 'node:tls'
 import { readStates } from '../lib/file-watch.ts'
-import { StartupError } from '../lib/startup-error.ts'
+import { gatherProblems, StartupError } from '../lib/startup-error.ts'
 import { parseCertificates, parseKeyPair } from './key-pair.ts'
-import { gatherProblems, type PemSource, readPemBlocks } from './pem-file.ts'
+import { type PemSource, readPemBlocks } from './pem-file.ts'
 import { openSecureContext } from './secure-context.ts'
 
 /** The `upstream.tls` part of the configuration: paths of PEM files and the name to verify. */

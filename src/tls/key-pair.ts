@@ -1,7 +1,6 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto'
-import { StartupError } from '../lib/startup-error.ts'
+import { gatherProblems, StartupError } from '../lib/startup-error.ts'
 import {
-  gatherProblems,
   isCertificate,
   isPrivateKey,
   type PemBlock,

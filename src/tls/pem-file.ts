@@ -45,23 +45,6 @@ export function isCertificate({ label }: PemBlock): boolean {
   return label === 'CERTIFICATE'
 }
 
-/**
- * Waits for all parts, so that the operator sees every problem at once.
- * @throws StartupError with the problems of all the parts that failed
- */
-export async function gatherProblems<T extends readonly unknown[]>(
-  parts: readonly [...{ [K in keyof T]: Promise<T[K]> }],
-): Promise<T> {
-  const results = await Promise.allSettled(parts)
-  const problems = results.flatMap((result) => {
-    if (result.status === 'fulfilled') return []
-    if (result.reason instanceof StartupError) return result.reason.problems
-    throw result.reason
-  })
-  if (problems.length > 0) throw new StartupError(problems)
-  return (await Promise.all(parts)) as unknown as T // TypeScript cannot see that Promise.all undoes the mapping
-}
-
 async function describeReadError(path: string, error: NodeJS.ErrnoException): Promise<string> {
   switch (error.code) {
     case 'ENOENT':

@@ -2,10 +2,10 @@ import type { X509Certificate } from 'node:crypto'
 import type { SecureContextOptions, TLSSocket, TlsOptions } from 'node:tls'
 import type { Logger } from 'pino'
 import { type FileState, readStates, watchFiles } from '../lib/file-watch.ts'
-import { StartupError } from '../lib/startup-error.ts'
+import { gatherProblems, StartupError } from '../lib/startup-error.ts'
 import { cipherList } from './cipher-suites.ts'
 import { parseCertificates, parseKeyPair } from './key-pair.ts'
-import { gatherProblems, type PemSource, readPemBlocks } from './pem-file.ts'
+import { type PemSource, readPemBlocks } from './pem-file.ts'
 import { openSecureContext } from './secure-context.ts'
 
 /** What to ask of client certificates; registry:2's names. It counts only when `clientcas` is set. */

@@ -146,7 +146,7 @@ test('backend: a body that stops moving is broken off', async (t) => {
   await using backend = await startRawBackend((socket) => {
     socket.once('data', () => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc'))
   })
-  await using front = await startFront(backend.url, { 'upstream.timeouts': { idle: '200ms' } })
+  await using front = await startFront(backend.url, { 'http.timeouts': { idle: '200ms' } })
   using client = await openRawClient(front)
   client.send(`GET ${blob} HTTP/1.1\r\nHost: h\r\n\r\n`)
   t.regex(await client.ended(), /abc$/)
@@ -154,7 +154,7 @@ test('backend: a body that stops moving is broken off', async (t) => {
 
 test('client: an upload that stops moving is a 408', async (t) => {
   await using backend = await startRawBackend((socket) => void socket.resume())
-  await using front = await startFront(backend.url, { 'upstream.timeouts': { idle: '200ms' } })
+  await using front = await startFront(backend.url, { 'http.timeouts': { idle: '200ms' } })
   using client = await openRawClient(front)
   client.send(`PATCH ${upload} HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nabc`)
   t.regex(await client.ended(), /^HTTP\/1\.1 408 [\s\S]*"REQUEST_TIMEOUT"/)

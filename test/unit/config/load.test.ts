@@ -207,7 +207,7 @@ test('defaults: an upstream is all that has to be given', async (t) => {
       authorization: 'strip',
       tokenpaths: ['/auth/token', '/service/token', '/v2/token'],
       tls: {},
-      timeouts: { connect: 5000, response: 900_000, idle: 300_000 },
+      timeouts: { connect: 5000, response: 900_000 },
     },
     auth: {},
   })

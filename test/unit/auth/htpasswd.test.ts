@@ -1,0 +1,233 @@
+import { chmod, mkdir, mkdtempDisposable, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Worker } from 'node:worker_threads'
+import test from 'ava'
+import fc from 'fast-check'
+import type { Authenticator } from '../../../src/auth/authenticator.ts'
+import { openHtpasswdAuthenticator } from '../../../src/auth/htpasswd.ts'
+import { hashPassword } from '../../../src/auth/password-hash.ts'
+import { startVerifierWorker } from '../../../src/auth/verifier-pool.ts'
+import { RegistryError } from '../../../src/lib/errors.ts'
+import { StartupError } from '../../../src/lib/startup-error.ts'
+import { captureLog } from './captured-log.ts'
+
+const sha = '{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=' // secret
+const clientAddress = '192.0.2.1'
+
+const basic = (user: string, password: string): string =>
+  `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`
+
+const login = (authenticator: Authenticator, user: string, password: string): Promise<unknown> =>
+  authenticator.authenticate({ authorization: basic(user, password), clientAddress })
+
+/** An authenticator over a file of these lines, which counts the hashes that its threads compute. */
+async function openFixture(lines: string) {
+  const dir = await mkdtempDisposable(join(tmpdir(), 'tidegate-auth-'))
+  const path = join(dir.path, 'htpasswd')
+  await writeFile(path, lines)
+  const { log, lines: logged, text } = captureLog()
+  const count = { hashes: 0 }
+  const startWorker = (): Worker =>
+    startVerifierWorker().on('message', () => {
+      count.hashes++
+    })
+  const authenticator = await openHtpasswdAuthenticator({ path, realm: 'R', log, startWorker })
+  return {
+    authenticator,
+    count,
+    logged,
+    logText: text,
+    async [Symbol.asyncDispose]() {
+      await authenticator[Symbol.asyncDispose]()
+      await dir[Symbol.asyncDispose]()
+    },
+  }
+}
+
+test('a missing file, a folder and a file without a usable user refuse to start, in one line', async (t) => {
+  await using dir = await mkdtempDisposable(join(tmpdir(), 'tidegate-auth-'))
+  const { log, lines } = captureLog()
+  const file = async (name: string, content: string): Promise<string> => {
+    await writeFile(join(dir.path, name), content)
+    return join(dir.path, name)
+  }
+  await mkdir(join(dir.path, 'folder'))
+  const cases: [path: string, why: RegExp][] = [
+    [join(dir.path, 'missing'), /there is no such file/],
+    [join(dir.path, 'folder'), /this is a folder/],
+    [await file('empty', ''), /names no user/],
+    [await file('comments', '# nobody\n'), /names no user/],
+    [await file('bad', 'bob:hunter2\ncarol:hunter2\n'), /line 1, user bob: .*plain-text.*1 more/],
+  ]
+  for (const [path, why] of cases) {
+    const error = await t.throwsAsync(openHtpasswdAuthenticator({ path, realm: 'R', log }), {
+      instanceOf: StartupError,
+      message: why,
+    })
+    t.is(error.problems.length, 1)
+    t.false(error.message.includes('\n') || error.message.includes('hunter2'))
+    t.true(error.message.includes(`${path}: `))
+    t.true(error.message.endsWith(`tidegate htpasswd add ${path} USER`))
+  }
+  t.deepEqual(lines, [])
+})
+
+const testUnlessRoot = process.getuid?.() === 0 ? test.skip : test
+testUnlessRoot('an unreadable file refuses to start', async (t) => {
+  await using dir = await mkdtempDisposable(join(tmpdir(), 'tidegate-auth-'))
+  const path = join(dir.path, 'htpasswd')
+  await writeFile(path, `alice:${sha}`)
+  await chmod(path, 0)
+  const { log } = captureLog()
+  await t.throwsAsync(openHtpasswdAuthenticator({ path, realm: 'R', log }), {
+    instanceOf: StartupError,
+    message: /may not read/,
+  })
+})
+
+test('with usable users, bad lines are warned of one by one and never quoted', async (t) => {
+  await using fixture = await openFixture(`alice:${sha}\nbob:hunter2\nhunter2\nalice:${sha}\n`)
+  t.deepEqual(
+    fixture.logged.map(({ level, line, user }) => [level, line, user]),
+    [
+      [40, 2, 'bob'],
+      [40, 3, undefined],
+      [40, 4, 'alice'],
+    ],
+  )
+  t.regex(`${fixture.logged[0]?.['remedy']}`, /^tidegate htpasswd add .+ bob$/)
+  t.false(fixture.logText().includes('hunter2') || fixture.logText().includes(sha))
+})
+
+test('whatever is not a right password is UNAUTHORIZED with the same challenge and text', async (t) => {
+  await using fixture = await openFixture(`alice:${sha}\nempty:${sha}\n`)
+  const values = [
+    undefined,
+    '',
+    'Basic',
+    'Bearer abc',
+    'Digest username="alice"',
+    'Basic !!!',
+    basic('alice', 'wrong'),
+    basic('stranger', 'secret'),
+    basic('Alice', 'secret'),
+    basic('', ''),
+    basic('alice', ''),
+    basic('', 'secret'),
+    basic('alice', 'secret\n'),
+    basic('alice\0', 'secret'),
+    basic('alice', 'x'.repeat(5000)),
+  ]
+  const bodies = new Set<string>()
+  for (const authorization of values) {
+    const error = await t.throwsAsync(
+      fixture.authenticator.authenticate({ authorization, clientAddress }),
+      { instanceOf: RegistryError },
+    )
+    t.is(error.code, 'UNAUTHORIZED', authorization)
+    t.deepEqual(error.headers, { 'www-authenticate': 'Basic realm="R", charset="UTF-8"' })
+    bodies.add(JSON.stringify([error.message, error.detail]))
+  }
+  t.is(bodies.size, 1)
+  const attempts = values.filter((value) => value !== undefined)
+  t.is(fixture.logged.length, attempts.length, 'one line per attempt, none for a first ping')
+})
+
+test('a failed login is one line with user and client, without password or forged lines', async (t) => {
+  await using fixture = await openFixture(`alice:${sha}\n`)
+  await t.throwsAsync(login(fixture.authenticator, 'alice', 'hunter2'))
+  await t.throwsAsync(login(fixture.authenticator, `x\n${'y'.repeat(500)}`, 'hunter2'))
+  t.deepEqual(
+    fixture.logged.map(({ msg, level, user, client }) => ({ msg, level, user, client })),
+    [
+      { msg: 'authentication failed', level: 40, user: 'alice', client: clientAddress },
+      {
+        msg: 'authentication failed',
+        level: 40,
+        user: `x\\u{a}${'y'.repeat(58)}`,
+        client: clientAddress,
+      },
+    ],
+  )
+  t.false(fixture.logText().includes('hunter2'))
+})
+
+test('a stranger costs one verification, like a wrong password, and malformed credentials none', async (t) => {
+  await using fixture = await openFixture(`alice:${sha}\n`)
+  await t.throwsAsync(login(fixture.authenticator, 'stranger', 'secret'))
+  t.is(fixture.count.hashes, 1)
+  await t.throwsAsync(login(fixture.authenticator, 'alice', 'wrong'))
+  t.is(fixture.count.hashes, 2)
+  await t.throwsAsync(login(fixture.authenticator, 'alice', ''))
+  t.is(fixture.count.hashes, 2)
+})
+
+test('every kind of hash lets its user in', async (t) => {
+  await using fixture = await openFixture(
+    [
+      `bcrypt:${hashPassword('Hello world!', 4)}`,
+      'apr1:$apr1$r31.....$DSxSjH675VTjvc8yL6H8v/',
+      'sha256:$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5',
+      'sha1:{SHA}00hq6RNueFa8QiEjhep5cJRHWAI=',
+    ].join('\r\n'),
+  )
+  for (const name of ['bcrypt', 'apr1', 'sha256', 'sha1']) {
+    t.deepEqual(await login(fixture.authenticator, name, 'Hello world!'), { kind: 'user', name })
+  }
+})
+
+test('passwords with colons and any Unicode let their user in', async (t) => {
+  const password = fc
+    .string({ unit: 'grapheme', minLength: 1, maxLength: 12 })
+    .map((text) => `:${text}`)
+  const passwords = fc.sample(password, 20)
+  const lines = passwords.map((text, at) => `u${at}:${hashPassword(text, 4)}`)
+  await using fixture = await openFixture(lines.join('\n'))
+  for (const [at, text] of passwords.entries()) {
+    t.like(await login(fixture.authenticator, `u${at}`, text), { name: `u${at}` })
+  }
+})
+
+test('1,000 requests with one credential cost one hash, one after the other or at once', async (t) => {
+  await using fixture = await openFixture(`alice:${hashPassword('secret', 4)}\n`)
+  const { authenticator, count } = fixture
+  await Promise.all(Array.from({ length: 500 }, () => login(authenticator, 'alice', 'secret')))
+  for (let left = 500; left > 0; left--) await login(authenticator, 'alice', 'secret')
+  t.is(count.hashes, 1)
+})
+
+const bursts: [what: string, user: (at: number) => string][] = [
+  ['as the same user', () => 'alice'],
+  ['as another user', () => 'bob'],
+  ['as 64 users', (at) => `user${at}`],
+]
+for (const [what, user] of bursts) {
+  test(`64 wrong logins ${what} do not delay the good one that comes after them`, async (t) => {
+    const stored = hashPassword('secret')
+    await using fixture = await openFixture(`alice:${stored}\nbob:${stored}\n`)
+    const { authenticator, count } = fixture
+    const wrong = Array.from({ length: 64 }, (_, at) =>
+      t.throwsAsync(login(authenticator, user(at), `wrong ${at}`)),
+    )
+    await login(authenticator, 'alice', 'secret')
+    // At most one in progress on each of the four threads that there can be, and its own.
+    t.true(count.hashes <= 5, `${count.hashes} hashes`)
+    await authenticator[Symbol.asyncDispose]()
+    await Promise.all(wrong)
+  })
+}
+
+test('more logins than can wait are told to try again, and the good one among them is served', async (t) => {
+  await using fixture = await openFixture(`alice:${hashPassword('secret', 8)}\n`)
+  const { authenticator } = fixture
+  const wrong = Array.from({ length: 300 }, (_, at) =>
+    login(authenticator, `user${at}`, 'wrong').catch((error: unknown) => error),
+  )
+  t.like(await login(authenticator, 'alice', 'secret'), { name: 'alice' })
+  await authenticator[Symbol.asyncDispose]()
+  const errors = (await Promise.all(wrong)).filter((error) => error instanceof RegistryError)
+  const refused = errors.filter(({ code }) => code === 'TOOMANYREQUESTS')
+  t.true(refused.length >= 300 - 256 - 4)
+  t.is(refused[0]?.headers['retry-after'], '1')
+})
