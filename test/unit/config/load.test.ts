@@ -224,10 +224,10 @@ test('scalars: text keeps what was written, whatever YAML would make of it', asy
 
 test('YAML: anchors, merge keys, a byte order mark and CRLF are fine', async (t) => {
   const { config } = await load(
-    '\ufeffhttp:\r\n  timeouts: &t {idle: 7m, headers: 1s}\r\nupstream:\r\n  url: http://r\r\n  timeouts:\r\n    <<: {idle: 1m, connect: 2s}\r\n    idle: 9m\r\n',
+    '\ufeffhttp:\r\n  timeouts: &t {idle: 7m, headers: 1s}\r\nupstream:\r\n  url: http://r\r\n  timeouts:\r\n    <<: {response: 1m, connect: 2s}\r\n    response: 9m\r\n',
   )
   t.is(config.http.timeouts.idle, 420_000)
-  t.deepEqual(config.upstream.timeouts, { connect: 2000, response: 900_000, idle: 540_000 })
+  t.deepEqual(config.upstream.timeouts, { connect: 2000, response: 540_000 })
 })
 
 test('empty keys and sections count as absent', async (t) => {
