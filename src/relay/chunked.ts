@@ -1,4 +1,5 @@
 import { RegistryError } from '../lib/errors.ts'
+import { isFramingField, parseFieldLine } from './response-head.ts'
 
 /** Bytes of chunk extensions or trailers after which a body is no longer taken seriously. */
 const maxLineBytes = 4096
@@ -54,7 +55,10 @@ export function createChunkedDecoder(): ChunkedDecoder {
     trailer(text: string): State {
       trailerBytes += text.length
       if (trailerBytes > maxTrailerBytes) invalid('its trailers are too large')
-      return text === '' ? 'done' : 'trailer'
+      if (text === '') return 'done'
+      const [name] = parseFieldLine(text)
+      if (isFramingField(name)) invalid('a trailer speaks about framing')
+      return 'trailer'
     },
   }
 
@@ -85,9 +89,14 @@ export function createChunkedDecoder(): ChunkedDecoder {
   }
 }
 
-/** chunk-size and an ignored extension; RFC 9112 section 7.1.1. */
+const token = "[!#$%&'*+\\-.^_`|~0-9A-Za-z]+"
+const quoted =
+  '"(?:[\\t\\x20\\x21\\x23-\\x5b\\x5d-\\x7e\\x80-\\xff]|\\\\[\\t\\x20-\\x7e\\x80-\\xff])*"'
+const sizeLine = new RegExp(`^([0-9a-fA-F]{1,13})(?:;${token}(?:=(?:${token}|${quoted}))?)*$`)
+
+/** chunk-size, and extensions that are checked and ignored; RFC 9112 section 7.1.1. */
 function parseChunkSize(text: string): number {
-  const match = /^([0-9a-fA-F]{1,13})(?:[\t ]*;[\t\x20-\x7e\x80-\xff]*)?$/.exec(text)
+  const match = sizeLine.exec(text)
   if (match === null) invalid('a chunk size is malformed')
   return Number.parseInt(match[1] ?? '', 16)
 }

@@ -21,8 +21,37 @@ export type ResponseHead = {
 export const maxHeadBytes = 64 * 1024
 
 const statusLine = /^HTTP\/1\.([01]) ([1-5][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?$/
-const fieldLine =
-  /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[\t ]*((?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?)[\t ]*$/
+const fieldName = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
+const notInValue = /[^\t\x20-\x7e\x80-\xff]/
+
+/**
+ * One header or trailer line as name and value; RFC 9112 section 5.
+ * @throws UPSTREAM_INVALID
+ */
+export function parseFieldLine(line: string): [name: string, value: string] {
+  const colon = line.indexOf(':')
+  const name = line.slice(0, Math.max(0, colon))
+  const raw = line.slice(colon + 1)
+  if (!fieldName.test(name) || notInValue.test(raw)) invalid('a header line is malformed')
+  const value = trimBlanks(raw)
+  if (isFramingField(name) && raw.includes('\t')) invalid('a framing header holds a tab')
+  return [name, value]
+}
+
+/** OWS taken off, RFC 9110 section 5.6.3; `trim` would take non-breaking spaces too. */
+function trimBlanks(text: string): string {
+  const isBlank = (index: number): boolean => text[index] === ' ' || text[index] === '\t'
+  let start = 0
+  let end = text.length
+  while (start < end && isBlank(start)) start += 1
+  while (end > start && isBlank(end - 1)) end -= 1
+  return text.slice(start, end)
+}
+
+/** True for a header that decides where a body ends; such a one has no place in trailers. */
+export function isFramingField(name: string): boolean {
+  return /^(?:content-length|transfer-encoding)$/i.test(name)
+}
 
 /**
  * Parses one response head, without its blank line; RFC 9112 sections 4 and 5. Strict on purpose: a
@@ -38,9 +67,7 @@ export function parseResponseHead(text: string, requestMethod: string): Response
   const rawHeaders: string[] = []
   const fields = createFramingFields()
   for (const line of lines) {
-    const field = fieldLine.exec(line)
-    if (field === null) invalid('a header line is malformed')
-    const [, name = '', value = ''] = field
+    const [name, value] = parseFieldLine(line)
     rawHeaders.push(name, value)
     fields.note(name, value)
   }

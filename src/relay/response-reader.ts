@@ -30,6 +30,7 @@ type State =
   | { readonly kind: 'until-close' }
 
 const idle: State = { kind: 'idle' }
+const blankLine = '\r\n\r\n'
 
 /** Turns the bytes of one upstream connection into one response per request; RFC 9112. */
 export function createResponseReader(): ResponseReader {
@@ -48,16 +49,16 @@ export function createResponseReader(): ResponseReader {
   /** Returns how many of `bytes` belonged to the head. */
   const readHead = (head: { text: string }, bytes: Buffer, at: number): number => {
     const before = head.text.length
-    head.text += bytes.toString('latin1', at, Math.min(bytes.length, at + maxHeadBytes))
-    const end = head.text.indexOf('\r\n\r\n', Math.max(0, before - 3))
-    if (end > maxHeadBytes || (end === -1 && head.text.length >= maxHeadBytes)) {
-      invalid('its headers are too large')
-    }
+    const limit = maxHeadBytes + blankLine.length
+    head.text += bytes.toString('latin1', at, Math.min(bytes.length, at + limit - before))
+    const end = head.text.indexOf(blankLine, Math.max(0, before - blankLine.length + 1))
+    if (end === -1 && head.text.length >= limit) invalid('its headers are too large')
     if (end === -1) return bytes.length - at
     const parsed = parseResponseHead(head.text.slice(0, end), method)
-    const used = end + 4 - before
+    const used = end + blankLine.length - before
     if (parsed.status === 101) invalid('it switched protocols unasked')
     if (parsed.status < 200) {
+      if (!parsed.keepAlive) invalid('its interim answer closes the connection')
       state = { kind: 'head', text: '' }
       return used
     }
