@@ -133,10 +133,12 @@ function createConnection(
       const body = createBodyWriter(upstream.socket, head.framing, listener.onDrain)
       exchange = { listener, body, requestDone: head.framing.kind === 'none', answered: false }
       reader.expect(head.method, {
-        onHead: listener.onHead,
+        onHead: (responseHead) => exchange?.listener.onHead(responseHead),
         onPiece(piece) {
+          // The bytes of one read may go on after the listener has destroyed the connection.
+          if (exchange === undefined) return
           const { bytes, release } = upstream.keep(piece)
-          listener.onData(bytes, release)
+          exchange.listener.onData(bytes, release)
         },
         onEnd: finish,
       })
@@ -164,7 +166,10 @@ function createConnection(
   upstream.socket.on('error', (cause) => {
     fail(unreachable(undefined, cause))
   })
-  upstream.socket.on('end', () => reading(reader.end))
+  upstream.socket.on('end', () => {
+    reading(reader.end)
+    upstream.socket.destroy()
+  })
   upstream.socket.on('close', () => {
     fail(unreachable({ reason: 'the connection closed' }))
     upstream.rest()

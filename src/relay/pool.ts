@@ -48,19 +48,28 @@ export function createPool(
     else idle.push({ connection, since: now() })
     sweeper.refresh()
   }
+  /** The connection that became free last, if that is recent enough and it is still open. */
+  const takeIdle = (maxAgeMs: number): Connection | undefined => {
+    for (let last = idle.pop(); last !== undefined; last = idle.pop()) {
+      if (last.connection.destroyed) continue
+      if (now() - last.since <= maxAgeMs) return last.connection
+      idle.push(last)
+      return undefined
+    }
+    return undefined
+  }
+
+  const open = (): Promise<Connection> =>
+    openConnection(target, { onIdle: keep, onClose: forget }, connectTimeoutMs)
+
   // Refreshed by every use; when it fires, whatever is idle has been so for the whole time.
   const sweeper = setTimeout(closeAged, maxIdleMs + 1).unref()
 
   return {
     async acquire(need) {
       closeAged()
-      const last = idle.at(-1)
       const maxAgeMs = need === 'any' ? maxIdleMs : carefulIdleMs
-      if (last !== undefined && need !== 'fresh' && now() - last.since <= maxAgeMs) {
-        idle.pop()
-        return last.connection
-      }
-      return await openConnection(target, { onIdle: keep, onClose: forget }, connectTimeoutMs)
+      return need === 'fresh' ? await open() : (takeIdle(maxAgeMs) ?? (await open()))
     },
     close() {
       closed = true

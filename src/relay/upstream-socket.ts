@@ -59,7 +59,14 @@ function openPlainSocket(address: UpstreamTarget['address'], reader: SocketReade
     ...marks,
     onread: { buffer: () => next, callback: onRead },
   })
-  return { socket, keep: (piece) => kept.count(buffers.lend(filled, piece)), rest: buffers.retire }
+  return {
+    socket,
+    keep: (piece) => kept.count(buffers.lend(filled, piece)),
+    rest() {
+      kept.reset()
+      buffers.retire()
+    },
+  }
 }
 
 /**
@@ -86,28 +93,38 @@ function openTlsSocket(
   return {
     socket,
     keep: (piece) => kept.count({ bytes: piece, release: () => {} }),
-    rest: () => {},
+    rest() {
+      kept.reset()
+      // The last records of a body may have been delivered after a pause.
+      socket.resume()
+    },
   }
 }
 
-/** Counts what is kept; calls `onRelease` for each release while little enough is. */
-function createKeptCounter(onRelease: () => void): {
-  count(loan: Loan): Loan
-  readonly full: boolean
-} {
-  let bytes = 0
+/**
+ * Counts what is kept of the present body; calls `onRelease` for each release while little enough is.
+ * What an earlier answer's client still holds must not hold up the next answer.
+ */
+function createKeptCounter(onRelease: () => void): KeptCounter {
+  let present = { bytes: 0 }
   return {
     count(loan) {
-      bytes += loan.bytes.length
+      const body = present
+      body.bytes += loan.bytes.length
       const release = (): void => {
-        bytes -= loan.bytes.length
+        body.bytes -= loan.bytes.length
         loan.release()
-        if (bytes <= maxKeptBytes / 2) onRelease()
+        if (body.bytes <= maxKeptBytes / 2) onRelease()
       }
       return { bytes: loan.bytes, release }
     },
+    reset() {
+      present = { bytes: 0 }
+    },
     get full() {
-      return bytes > maxKeptBytes
+      return present.bytes > maxKeptBytes
     },
   }
 }
+
+type KeptCounter = { count(loan: Loan): Loan; reset(): void; readonly full: boolean }
