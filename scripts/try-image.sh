@@ -140,6 +140,11 @@ make_files() {
     mkdir -p "$work/etc-docker/certs.d/$place"
     cp "$work/certs/domain.crt" "$work/etc-docker/certs.d/$place/ca.crt"
   done
+  cat >"$work/registry.yml" <<END
+version: 0.1
+http: {addr: 127.0.0.1:5000}
+storage: {filesystem: {rootdirectory: $work/store}}
+END
   password=$(openssl rand -hex 16)
   chown -R 1000:1000 "$work/certs" "$work/auth"
   chmod 600 "$work/certs/domain.key"
@@ -184,10 +189,8 @@ start_trial() {
   ip link set "$link" up
   nsenter --target "$process" --net ip address add "$far/30" dev eth0
   nsenter --target "$process" --net ip link set eth0 up
-  env --ignore-environment "PATH=$PATH" REGISTRY_HTTP_ADDR=127.0.0.1:5000 \
-    REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY="$work/store" \
-    nsenter --target "$process" --net docker-registry serve \
-    /etc/docker/registry/config.yml >"$work/backend.log" 2>&1 &
+  env --ignore-environment "PATH=$PATH" nsenter --target "$process" --net \
+    docker-registry serve "$work/registry.yml" >"$work/backend.log" 2>&1 &
   backend=$!
 }
 
