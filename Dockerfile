@@ -20,7 +20,7 @@ LABEL org.opencontainers.image.title="Tidegate" \
   org.opencontainers.image.licenses="Apache-2.0"
 ENV NODE_ENV=production
 WORKDIR /app
-COPY LICENSE* package.json ./
+COPY LICENSE package.json ./
 COPY scripts/healthcheck.js scripts/
 COPY --from=build /app/node_modules node_modules
 COPY --from=build /app/dist dist

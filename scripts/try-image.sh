@@ -34,7 +34,7 @@ cleanup() {
   local code=$?
   trap - EXIT
   set +e
-  docker rm --force trial >/dev/null 2>&1
+  timeout 30 docker rm --force trial >/dev/null 2>&1
   for process in $backend $engine; do
     kill "$process" 2>/dev/null
     wait "$process" 2>/dev/null
@@ -91,7 +91,7 @@ start_engine() {
     --exec-root "$work/exec" --pidfile "$work/engine.pid" \
     --bridge=none --iptables=false --ip6tables=false >"$work/engine.log" 2>&1 &
   engine=$!
-  within 60 docker version
+  within 60 docker version || { tail -n 5 "$work/engine.log"; return 1; }
 }
 
 # ---------------------------------------------------------------------------------------- stand-in
@@ -232,17 +232,21 @@ wrong_password_is_refused() {
   equal 401 "$(fetch --no-fail --user alice:wrong --output /dev/null --write-out '%{http_code}' "https://$1/v2/")"
 }
 
+is_stopping() {
+  docker logs trial 2>&1 | grep --count '"msg":"stopping'
+}
+
 # A download of 32 MiB is under way, slowly, when SIGTERM arrives: it ends whole, then exit code 0.
 drains_on_sigterm() {
   local base=https://$1/v2/trial/image digest download
   digest=$(fetch --user "alice:$password" \
     --header 'Accept: application/vnd.docker.distribution.manifest.v2+json' "$base/manifests/1" |
     node -p 'JSON.parse(fs.readFileSync(0, "utf8")).layers[0].digest') || return
-  fetch --user "alice:$password" --limit-rate 8M --output "$work/layer" "$base/blobs/$digest" &
+  fetch --user "alice:$password" --limit-rate 4M --output "$work/layer" "$base/blobs/$digest" &
   download=$!
   within 20 test -s "$work/layer" || return
   docker kill --signal TERM trial >/dev/null
-  within 20 grep -q '"stopping' <(docker logs trial 2>&1) || return
+  within 20 is_stopping || return
   kill -0 "$download" || { echo 'the download was over before SIGTERM'; return 1; }
   wait "$download" || { echo 'the download broke off'; return 1; }
   equal "$digest" "sha256:$(sha256sum <"$work/layer" | cut -d ' ' -f 1)" || return
@@ -270,6 +274,7 @@ build() {
 }
 
 check 'a docker engine starts' start_engine
+if [ "$failures" -ne 0 ]; then exit 1; fi
 make_base
 check 'the image builds' build
 if [ "$failures" -ne 0 ]; then exit 1; fi

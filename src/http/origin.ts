@@ -38,7 +38,7 @@ export function createOriginReader(rules: OriginRules): (req: IncomingMessage) =
     const forwarded = isTrusted(peer) ? readForwarded(req) : undefined
     const scheme = forwarded?.scheme ?? ('encrypted' in req.socket ? 'https' : 'http')
     const authority = readAuthority(forwarded?.host ?? singleHost(req), scheme)
-    if (accepted.size > 0 && !isAccepted(accepted, authority)) {
+    if (accepted.size > 0 && !isAccepted(accepted, authority, scheme)) {
       throw new RegistryError('MISDIRECTED_REQUEST', { host: authority })
     }
     const clientAddress =
@@ -64,8 +64,10 @@ function readAuthority(text: string, scheme: string): string {
   return authority.replace(scheme === 'https' ? /:443$/ : /:80$/, '')
 }
 
-function isAccepted(accepted: ReadonlySet<string>, authority: string): boolean {
-  return accepted.has(authority) || accepted.has(authority.replace(/:[0-9]+$/, ''))
+function isAccepted(accepted: ReadonlySet<string>, authority: string, scheme: string): boolean {
+  const name = authority.replace(/:[0-9]+$/, '')
+  const withPort = name === authority ? `${name}:${scheme === 'https' ? 443 : 80}` : authority
+  return accepted.has(name) || accepted.has(withPort)
 }
 
 type Forwarded = {

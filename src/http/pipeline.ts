@@ -27,10 +27,13 @@ export type Exchange = {
   error?: RegistryError
 }
 
+/** An exchange that may proceed: it is known what it is about and who asks. */
+export type RoutedExchange = Exchange & { readonly origin: Origin; readonly route: Route }
+
 /** What answers a registry request that may proceed: an upstream, or the embedded registry. */
 export type Backend = {
   /** Answers, or throws a RegistryError while nothing has been answered. */
-  handle(exchange: Exchange & { readonly origin: Origin; readonly route: Route }): Promise<void>
+  handle(exchange: RoutedExchange): Promise<void>
   /** Resolves if it could answer now. */
   probe(): Promise<void>
 }
@@ -105,49 +108,49 @@ function collectHeaders({ id, req, headers }: Exchange, parts: PipelineParts): v
 }
 
 async function route(exchange: Exchange, parts: PipelineParts): Promise<void> {
-  const { req, headers } = exchange
-  const target = req.url ?? '/'
-  if (parts.tokenPaths.includes(target.replace(/\?.*$/s, ''))) {
-    await pass(exchange, { kind: 'extension' }, parts)
-    return
-  }
-  const found = parseRoute(target)
+  const target = exchange.req.url ?? '/'
+  const isToken = parts.tokenPaths.includes(target.replace(/\?.*$/s, ''))
+  const found: Route = isToken ? { kind: 'extension' } : parseRoute(target)
   exchange.route = found
   if (found.kind === 'local') {
-    await answerLocal({ to: exchange, path: found.path, headers }, parts.health)
+    await answerLocal({ to: exchange, path: found.path, headers: exchange.headers }, parts.health)
     return
   }
-  const preflight = parts.cors.preflightHeaders(req)
+  const preflight = parts.cors.preflightHeaders(exchange.req)
   if (preflight !== undefined) {
     sendReply(exchange, { status: 204, headers: ['X-Request-Id', exchange.id, ...preflight] })
     return
   }
-  const origin = parts.readOrigin(req)
+  const origin = parts.readOrigin(exchange.req)
   exchange.origin = origin
-  exchange.principal = await parts.authenticator.authenticate({
-    authorization: soleAuthorization(req),
-    clientAddress: origin.clientAddress,
-  })
-  const methods = methodsOf(found)
-  const allow = [...methods, 'OPTIONS'].join(', ')
-  if (req.method === 'OPTIONS') {
-    sendReply(exchange, { status: 204, headers: ['Allow', allow, ...headers] })
-    return
+  if (!isToken) {
+    exchange.principal = await parts.authenticator.authenticate({
+      authorization: soleAuthorization(exchange.req),
+      clientAddress: origin.clientAddress,
+    })
   }
-  if (!methods.includes(req.method ?? '')) {
-    throw new RegistryError('UNSUPPORTED', { method: req.method }, { headers: { Allow: allow } })
-  }
-  await pass(exchange, found, parts)
+  if (!answersOptions(exchange, found)) await pass({ ...exchange, origin, route: found }, parts)
 }
 
-async function pass(exchange: Exchange, found: Route, parts: PipelineParts): Promise<void> {
-  const origin = exchange.origin ?? parts.readOrigin(exchange.req)
+/** Answers OPTIONS ourselves. @throws UNSUPPORTED for a method that the route does not have */
+function answersOptions(exchange: Exchange, found: Route): boolean {
+  const { method = '' } = exchange.req
+  const methods: readonly string[] = methodsOf(found)
+  const allow = [...methods, 'OPTIONS'].join(', ')
+  if (method === 'OPTIONS') {
+    sendReply(exchange, { status: 204, headers: ['Allow', allow, ...exchange.headers] })
+    return true
+  }
+  if (methods.includes(method)) return false
+  throw new RegistryError('UNSUPPORTED', { method }, { headers: { Allow: allow } })
+}
+
+async function pass(exchange: RoutedExchange, parts: PipelineParts): Promise<void> {
   const { maxBodyBytes = Number.POSITIVE_INFINITY } = parts
   if (Number(exchange.req.headers['content-length'] ?? 0) > maxBodyBytes) {
     throw new RegistryError('REQUEST_TOO_LARGE', { maxBodyBytes })
   }
-  if (exchange.res.destroyed) return
-  await parts.backend.handle(Object.assign(exchange, { origin, route: found }))
+  if (!exchange.res.destroyed) await parts.backend.handle(exchange)
 }
 
 /** Node keeps the first of several Authorization headers; a backend might keep the last. */

@@ -65,9 +65,8 @@ export function parseRoute(target: string): Route {
 
 function pathOf(target: string): string {
   if (!target.startsWith('/')) refuse('only the origin form of a request target is accepted')
-  const end = target.search(/[?#]/)
-  if (end !== -1 && target[end] === '#') refuse('a request target has no fragment')
-  return end === -1 ? target : target.slice(0, end)
+  if (target.includes('#')) refuse('a request target has no fragment')
+  return target.replace(/\?.*$/s, '')
 }
 
 function decodeSegment(segment: string): string {

@@ -1,5 +1,6 @@
-/** The parts of an absolute or scheme-relative URI reference that name a place, and the rest, raw. */
-const placed = /^(?:([a-z][a-z0-9+.-]*):)?\/\/([^/?#\\]*)([^\\]*)$/i
+/** An absolute or scheme-relative reference: its scheme, authority, and the rest, raw. RFC 3986 4.2. */
+const placed = /^(?:(https?):)?[/\\]{2}([^/?#\\]*)(.*)$/is
+const otherScheme = /^[a-z][a-z0-9+.-]*:/i
 
 export type LocationContext = {
   /** Scheme, host and port that the client used, e.g. `https://registry.example:8443`; undefined
@@ -21,17 +22,31 @@ export type LocationContext = {
  * to one on another port of our own host, and is changed only if it names the upstream or us.
  */
 export function rewriteLocation(value: string, status: number, context: LocationContext): string {
-  const match = placed.exec(value)
-  if (match === null)
-    return (context.publicOrigin ?? '') + resolvePath(value, context.requestTarget)
-  const [, scheme = 'http', authority = '', rest = ''] = match
-  if (!/^https?$/i.test(scheme)) return value
   const isRedirect = status >= 300 && status < 400
-  const api = rest.search(/\/v2(?:\/|$)/)
-  const isApi = api !== -1 && (!isRedirect || context.isOurs(hostnameOf(authority)))
-  if (!isApi && !context.isOurs(placeOf(scheme, authority))) return value
-  // A wrong `http.host` may carry a path of its own in front of the API's.
-  return (context.publicOrigin ?? '') + (isApi ? rest.slice(api) : rest || '/')
+  const origin = context.publicOrigin ?? ''
+  const match = placed.exec(value)
+  if (match === null) {
+    if (!otherScheme.test(value)) return origin + rooted(resolvePath(value, context.requestTarget))
+    return isRedirect ? value : `${origin}/`
+  }
+  const [, scheme = 'http', authority = '', rest = ''] = match
+  if (!isRedirect) return origin + (apiPath(rest) ?? rooted(rest))
+  const leadsToUs =
+    context.isOurs(placeOf(scheme, authority)) ||
+    (/^\/v2(?:[/?#]|$)/.test(rest) && context.isOurs(hostnameOf(authority)))
+  return leadsToUs ? origin + rooted(rest) : value
+}
+
+/** The part of a path from the API's base on: a wrong `http.host` may carry a path of its own. */
+function apiPath(rest: string): string | undefined {
+  const path = rest.replace(/[?#].*$/s, '')
+  const start = path.search(/\/v2(?:\/|$)/)
+  return start === -1 ? undefined : rest.slice(start)
+}
+
+/** With one slash before it, so that neither `//host` nor `/\\host` makes it another place. */
+function rooted(path: string): string {
+  return `/${path.replace(/^[/\\]+/, '')}`
 }
 
 /** Host and port of `authority` (`host` or `host:port`) under `scheme`, lower case. */
@@ -46,11 +61,15 @@ export function hostnameOf(authority: string): string {
   return authority.toLowerCase().replace(/:[0-9]*$/, '')
 }
 
-/** Maps every target of a Link header (RFC 8288 section 3) as `rewriteLocation` does. */
-export function rewriteLink(value: string, status: number, context: LocationContext): string {
-  return value.replace(/<([^<>]*)>/g, (_, target: string) => {
-    return `<${rewriteLocation(target, status, context)}>`
-  })
+/** Maps every target of a Link header (RFC 8288 section 3) that is the API's; others stay. */
+export function rewriteLink(value: string, context: LocationContext): string {
+  const rewrite = (target: string): string => {
+    const [, , authority, rest = ''] = placed.exec(target) ?? []
+    const isForeign =
+      authority === undefined ? otherScheme.test(target) : apiPath(rest) === undefined
+    return isForeign ? target : rewriteLocation(target, 200, context)
+  }
+  return value.replace(/<([^<>]*)>/g, (_, target: string) => `<${rewrite(target)}>`)
 }
 
 /**

@@ -23,15 +23,7 @@ const replaced = new Set([
   'content-length',
   'expect',
   'forwarded',
-  'x-forwarded-by',
-  'x-forwarded-for',
-  'x-forwarded-host',
-  'x-forwarded-port',
-  'x-forwarded-prefix',
-  'x-forwarded-proto',
-  'x-forwarded-scheme',
-  'x-forwarded-server',
-  'x-forwarded-ssl',
+  'x-forwarded',
   'x-original-host',
   'x-real-ip',
   'x-request-id',
@@ -62,6 +54,7 @@ export function requestHeadersFor(
     const name = rawHeaders[index] ?? ''
     const key = name.toLowerCase()
     if (hopByHop.has(key) || replaced.has(key) || listed.has(key)) continue
+    if (key.startsWith('x-forwarded-')) continue
     if (key === 'authorization' && authorization !== 'pass') continue
     headers.push(name, rawHeaders[index + 1] ?? '')
   }

@@ -44,7 +44,7 @@ function rewriteValue(
     case 'content-location':
       return rewriteLocation(value, status, context)
     case 'link':
-      return rewriteLink(value, status, context)
+      return rewriteLink(value, context)
     case 'www-authenticate':
       return rewriteRealm(value, context.isUpstream, context.absoluteOrigin)
     default:

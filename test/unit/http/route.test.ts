@@ -180,7 +180,7 @@ test('route: every valid name, tag, digest and upload id comes back as it went i
 })
 
 test('route: escaping the harmless characters of a path changes nothing', (t) => {
-  const escape = (text: string, mask: number): string =>
+  const escaped = (text: string, mask: number): string =>
     [...text]
       .map((char, index) =>
         char === '/' || (mask >> (index % 30)) % 2 === 0
@@ -197,7 +197,7 @@ test('route: escaping the harmless characters of a path changes nothing', (t) =>
         'tags/list',
       ]) {
         const plain = `${repository}/${path}`
-        t.deepEqual(parseRoute(`/v2/${escape(plain, mask)}`), parseRoute(`/v2/${plain}`))
+        t.deepEqual(parseRoute(`/v2/${escaped(plain, mask)}`), parseRoute(`/v2/${plain}`))
       }
     }),
   )

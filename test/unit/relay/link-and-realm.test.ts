@@ -35,8 +35,8 @@ for (const [what, link, expected] of [
   ['$ in a target', '</v2/$&?a=$1>; rel="next"', `<${publicOrigin}/v2/$&?a=$1>; rel="next"`],
 ] as const) {
   test(`link: ${what} leads to where the client is`, (t) => {
-    t.is(rewriteLink(link, 200, context), expected)
-    t.is(rewriteLink(expected, 200, context), expected)
+    t.is(rewriteLink(link, context), expected)
+    t.is(rewriteLink(expected, context), expected)
   })
 }
 
@@ -50,7 +50,7 @@ test('link: without an origin, targets are paths', (t) => {
 
 test('link: a page about something else is not touched', (t) => {
   const link = '<https://docs.example/errors>; rel="help"'
-  t.is(rewriteLink(link, 200, context), link)
+  t.is(rewriteLink(link, context), link)
 })
 
 const isUpstream = (place: string) => place === 'registry:5000'
