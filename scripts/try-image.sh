@@ -260,6 +260,7 @@ try_on() {
   start_trial "$@"
   check 'HEALTHCHECK becomes healthy' within 30 is_healthy
   check 'it runs as user 1000, not root' is_not_root
+  check '`tidegate check` in it finds nothing wrong' docker exec trial tidegate check
   check 'the certificate verifies and the registry behind answers' within 20 fetch "https://$where/readyz"
   check 'a wrong password is refused' wrong_password_is_refused "$where"
   check 'docker login, push, and pull of the same digest' push_and_pull "$where"

@@ -172,6 +172,7 @@ function openMainListener(
     tls: tls?.options,
     refusePeer: (socket) => clientAuth && clientCertificateProblem(socket, clientAuth),
     timeouts: http.timeouts,
+    maxConnections: http.maxconnections,
     onRequest,
     log,
   })
@@ -188,6 +189,7 @@ async function openDebugListener(
     tls: undefined,
     refusePeer: () => undefined,
     timeouts: http.timeouts,
+    maxConnections: http.maxconnections,
     onRequest: createLocalHandler(health),
     log,
   })

@@ -1,4 +1,5 @@
 import { validateHeaderName } from 'node:http'
+import { hopByHopHeaders } from '../lib/hop-by-hop.ts'
 
 /** A rule that was broken: the key it is about and what to do. */
 export type Finding = { readonly path: readonly string[]; readonly message: string }
@@ -48,20 +49,6 @@ function checkTls(http: Plain, { problem, warning }: Findings): void {
   }
 }
 
-/** Headers that frame the message or belong to one connection: ours to write (RFC 9110 7.6.1). */
-const connectionHeaders = new Set([
-  'connection',
-  'content-length',
-  'keep-alive',
-  'proxy-authenticate',
-  'proxy-authorization',
-  'proxy-connection',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-])
-
 function checkHeaders(http: Plain, hasCors: boolean, { problem, warning }: Findings): void {
   const seen = new Set<string>()
   for (const name of Object.keys(sectionAt(http, 'headers'))) {
@@ -69,7 +56,8 @@ function checkHeaders(http: Plain, hasCors: boolean, { problem, warning }: Findi
     const lower = name.toLowerCase()
     if (!isHeaderName(name)) problem(path, 'this is not a valid header name')
     if (seen.has(lower)) problem(path, 'this header is given twice, in different case')
-    if (connectionHeaders.has(lower)) problem(path, 'this header is written by the server itself')
+    if (hopByHopHeaders.has(lower) || lower === 'content-length')
+      problem(path, 'this header is written by the server itself')
     seen.add(lower)
     if (!lower.startsWith('access-control-')) continue
     if (hasCors) problem(path, 'remove it: cors already writes the Access-Control-* headers')

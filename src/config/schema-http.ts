@@ -13,6 +13,7 @@ import {
   timeLimit,
 } from './fields.ts'
 import {
+  parseCount,
   parseHeaderValue,
   parseHostValue,
   parseNetwork,
@@ -124,6 +125,11 @@ export const http = z.preprocess(
       description: 'Largest request body; larger ones get 413. Absent = no limit.',
       example: '10GiB',
     }),
+    maxconnections: scalar('number', parseCount)
+      .prefault('10000')
+      .describe(
+        'Connections that may be open at once; more are closed as they come. Each needs a file descriptor, and a second one while it transfers.',
+      ),
     timeouts: section({
       headers: timeLimit.prefault('20s').describe('Time a client has to send its request headers.'),
       idle: timeLimit

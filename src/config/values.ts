@@ -165,6 +165,12 @@ export function parseSeconds(text: string): number {
   return Math.floor(parseDuration(text) / 1000)
 }
 
+/** A limit on how many there may be. @throws RangeError */
+export function parseCount(text: string): number {
+  if (/^[1-9][0-9]{0,8}$/.test(text)) return Number(text)
+  throw new RangeError('expected a whole number from 1 on')
+}
+
 /** A limit in bytes. @throws RangeError */
 export function parseSizeLimit(text: string): number {
   const bytes = parseSize(text)

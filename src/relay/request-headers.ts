@@ -1,18 +1,6 @@
+import { RegistryError } from '../lib/errors.ts'
+import { hopByHopHeaders } from '../lib/hop-by-hop.ts'
 import type { RequestFraming } from './body-writer.ts'
-
-/** Headers about one connection, not about the message; RFC 9110 section 7.6.1. */
-const hopByHop = new Set([
-  'connection',
-  'keep-alive',
-  'proxy-authenticate',
-  'proxy-authentication-info',
-  'proxy-authorization',
-  'proxy-connection',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-])
 
 /**
  * What we say ourselves, so that a client cannot: where the request came from, how its body is
@@ -53,7 +41,7 @@ export function requestHeadersFor(
   for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
     const name = rawHeaders[index] ?? ''
     const key = name.toLowerCase()
-    if (hopByHop.has(key) || replaced.has(key) || listed.has(key)) continue
+    if (hopByHopHeaders.has(key) || replaced.has(key) || listed.has(key)) continue
     if (key.startsWith('x-forwarded-')) continue
     if (key === 'authorization' && authorization !== 'pass') continue
     headers.push(name, rawHeaders[index + 1] ?? '')
@@ -67,19 +55,26 @@ export function requestHeadersFor(
   return headers
 }
 
-/** How the client delimited its body; Node's parser has refused whatever is ambiguous. */
+/**
+ * How the client delimited its body; Node's parser has refused whatever is ambiguous.
+ * @throws REQUEST_INVALID for a transfer coding besides chunked, which could not be passed on as it is
+ */
 export function requestFramingOf(headers: {
   'content-length'?: string | undefined
   'transfer-encoding'?: string | undefined
 }): RequestFraming {
-  if (headers['transfer-encoding'] !== undefined) return { kind: 'chunked' }
+  const coding = headers['transfer-encoding']
+  if (coding !== undefined) {
+    if (coding.toLowerCase() === 'chunked') return { kind: 'chunked' }
+    throw new RegistryError('REQUEST_INVALID', { reason: 'the only transfer coding is chunked' })
+  }
   const length = headers['content-length']
   return length === undefined ? { kind: 'none' } : { kind: 'sized', length: Number(length) }
 }
 
 /** Headers of one hop in a response, by the same rule: those of RFC 9110 and those it lists itself. */
 export function isHopByHop(name: string, listed: ReadonlySet<string>): boolean {
-  return hopByHop.has(name) || listed.has(name)
+  return hopByHopHeaders.has(name) || listed.has(name)
 }
 
 /** Names listed in Connection, which are hop-by-hop too; RFC 9110 section 7.6.1. */

@@ -6,6 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { SecureContextOptions, TLSSocket, TlsOptions } from 'node:tls'
 import type { Logger } from 'pino'
 import { RegistryError } from '../lib/errors.ts'
+import { type Connections, createConnections } from './connections.ts'
 import { startsTls } from './first-byte.ts'
 import { listen, urlOf } from './listen.ts'
 import { formatRefusal, refusalOf } from './refusal.ts'
@@ -22,6 +23,8 @@ export type ListenerOptions = {
   /** Why a TLS peer is not let in, e.g. its certificate; undefined when it is. */
   readonly refusePeer: (socket: TLSSocket) => string | undefined
   readonly timeouts: { readonly headers: number; readonly keepalive: number }
+  /** Connections that may be open at once; more are closed as they come. */
+  readonly maxConnections: number
   readonly onRequest: RequestHandler
   readonly log: Logger
 }
@@ -40,18 +43,25 @@ export type Listener = {
 
 /** `_state` and token lists make long heads; nginx takes 32 KiB by default too. */
 const maxHeadBytes = 32 * 1024
+/** A refused peer that does not take its answer is cut off after this. */
+const refusalMs = 2000
+/** At the end, connections on which nothing was asked yet may still begin for this long. */
+const unusedGraceMs = 1000
 
 /** Listens for HTTP/1.1, over TLS if there are options for it. @throws StartupError if it cannot */
 export async function openListener(options: ListenerOptions): Promise<Listener> {
   const { log, tls } = options
+  const connections = createConnections()
   const server = createServer(options)
-  const sockets = trackConnections(server, options)
+  server.maxConnections = options.maxConnections
+  answerRequests(server, connections, options)
+  if (tls !== undefined) admitTlsPeers(server, connections, options)
+  else server.on('connection', connections.add)
   await listen(server, options.listen)
-  const url = urlOf(server, tls === undefined ? 'http' : 'https')
   server.on('error', (error) => log.error({ err: error }, 'listener failed'))
 
   return {
-    url,
+    url: urlOf(server, tls === undefined ? 'http' : 'https'),
     replaceCertificate(context) {
       if (server instanceof https.Server) server.setSecureContext(context)
     },
@@ -61,24 +71,19 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
       const deadline = delay(timeoutMs, undefined, { signal: stop.signal }).catch(() => {})
       // Connections fall idle one by one as their last request ends.
       const sweep = setInterval(() => server.closeIdleConnections(), 200)
+      const unused = setTimeout(connections.closeUnused, unusedGraceMs)
       await Promise.race([closed, deadline])
       stop.abort()
       clearInterval(sweep)
-      const cutOff = sockets.size
-      for (const socket of sockets) socket.destroy()
+      clearTimeout(unused)
+      const cutOff = connections.closeAll()
       await closed
       return cutOff
     },
   }
 }
 
-function createServer({
-  tls,
-  timeouts,
-  onRequest,
-  refusePeer,
-  log,
-}: ListenerOptions): http.Server | https.Server {
+function createServer({ tls, timeouts }: ListenerOptions): http.Server | https.Server {
   const settings: http.ServerOptions = {
     maxHeaderSize: maxHeadBytes,
     headersTimeout: timeouts.headers,
@@ -90,15 +95,26 @@ function createServer({
     requireHostHeader: false,
     noDelay: true,
   }
-  const server =
-    tls === undefined
-      ? http.createServer(settings)
-      : https.createServer({ ...settings, ...tls, handshakeTimeout: timeouts.headers })
-  server.timeout = 0
-  const inFlight = new WeakMap<Duplex, http.ServerResponse>()
+  if (tls === undefined) return http.createServer(settings)
+  return https.createServer({ ...settings, ...tls, handshakeTimeout: timeouts.headers })
+}
+
+/** Hands requests to `onRequest`, and answers what never becomes one. */
+function answerRequests(
+  server: http.Server,
+  connections: Connections,
+  { onRequest, log }: ListenerOptions,
+): void {
+  const answering = new WeakMap<Duplex, http.ServerResponse>()
   const begin = (req: http.IncomingMessage, res: http.ServerResponse, expects = false): void => {
-    inFlight.set(req.socket, res)
-    res.on('close', () => inFlight.delete(req.socket))
+    // A refused TLS peer's first request may have come along with the end of its handshake.
+    if (req.socket.destroyed) return
+    const end = connections.begin(req.socket)
+    answering.set(req.socket, res)
+    res.on('close', () => {
+      answering.delete(req.socket)
+      end()
+    })
     onRequest(req, res, expects)
   }
   server.on('request', begin)
@@ -106,69 +122,69 @@ function createServer({
   // Expectations other than 100-continue may be ignored; RFC 9110 section 10.1.1.
   server.on('checkExpectation', begin)
   server.on('clientError', (error, socket) => {
-    refuse(refusalOf(error), socket, { inFlight: inFlight.get(socket), log })
+    refuse(refusalOf(error), socket, { answering: answering.get(socket), log })
   })
   server.on('connect', ({ method }, socket) => {
-    refuse(new RegistryError('UNSUPPORTED', { method }), socket, { inFlight: undefined, log })
+    refuse(new RegistryError('UNSUPPORTED', { method }), socket, { answering: undefined, log })
   })
-  server.on('tlsClientError', (error, socket) => {
-    log.debug({ client: socket.remoteAddress, reason: error.message }, 'TLS handshake failed')
+  server.on('drop', (peer) => {
+    log.warn({ client: peer?.remoteAddress }, 'too many connections: one was closed')
   })
-  server.on('secureConnection', (socket: TLSSocket) => {
-    const reason = refusePeer(socket)
-    if (reason === undefined) return
-    log.warn({ client: socket.remoteAddress, reason }, 'client certificate refused')
-    socket.destroy()
-  })
-  return server
 }
 
 /** Answers what never became a request, unless its connection is in the middle of an answer. */
 function refuse(
   refusal: RegistryError | undefined,
   socket: Duplex,
-  { inFlight, log }: { inFlight: http.ServerResponse | undefined; log: Logger },
+  { answering, log }: { answering: http.ServerResponse | undefined; log: Logger },
 ): void {
-  if (refusal === undefined || !socket.writable || inFlight?.headersSent === true) {
+  if (refusal === undefined || !socket.writable || answering?.headersSent === true) {
     socket.destroy()
     return
   }
   const client = 'remoteAddress' in socket ? socket.remoteAddress : undefined
   const { status, code, detail } = refusal
   log.info({ client, status, error: code, detail }, 'request refused')
-  socket.on('error', () => {})
+  const timer = setTimeout(() => socket.destroy(), refusalMs)
+  socket.on('error', () => {}).on('close', () => clearTimeout(timer))
   socket.end(formatRefusal(refusal), () => socket.destroy())
 }
 
 /**
- * Keeps the set of open connections, from before TLS on. A TLS port looks at the first byte of each,
- * to tell a client that speaks plain HTTP what is wrong.
+ * Lets TLS peers in. The first byte of each connection is looked at, to tell a client that speaks plain
+ * HTTP what is wrong; `refusePeer` judges those whose handshake is done, before they can ask anything.
  */
-function trackConnections(
+function admitTlsPeers(
   server: http.Server,
-  { tls, timeouts, log }: ListenerOptions,
-): Set<Socket> {
-  const sockets = new Set<Socket>()
+  connections: Connections,
+  { timeouts, refusePeer, log }: ListenerOptions,
+): void {
   const acceptors = server.listeners('connection')
-  const accept = (socket: Socket): void => {
-    for (const acceptor of acceptors) acceptor.call(server, socket)
-  }
-  const acceptTls = async (socket: Socket): Promise<void> => {
+  const admit = async (socket: Socket): Promise<void> => {
     const isTls = await startsTls(socket, timeouts.headers)
-    if (isTls === true) accept(socket)
-    else if (isTls === false) refusePlainHttp(socket, log)
+    if (isTls === false) refusePlainHttp(socket, log)
+    if (isTls !== true) return
+    connections.secure(socket)
+    for (const acceptor of acceptors) acceptor.call(server, socket)
   }
   server.removeAllListeners('connection')
   server.on('connection', (socket: Socket) => {
-    sockets.add(socket)
-    socket.on('close', () => sockets.delete(socket))
-    if (tls === undefined) accept(socket)
-    else void acceptTls(socket)
+    connections.add(socket)
+    void admit(socket)
   })
-  return sockets
+  server.prependListener('secureConnection', (socket: TLSSocket) => {
+    connections.add(socket)
+    const reason = refusePeer(socket)
+    if (reason === undefined) return
+    log.warn({ client: socket.remoteAddress, reason }, 'client certificate refused')
+    socket.destroy()
+  })
+  server.on('tlsClientError', (error, socket) => {
+    log.debug({ client: socket.remoteAddress, reason: error.message }, 'TLS handshake failed')
+  })
 }
 
 function refusePlainHttp(socket: Socket, log: Logger): void {
   const reason = 'this port speaks HTTPS, and the client sent plain HTTP: use https://'
-  refuse(new RegistryError('REQUEST_INVALID', { reason }), socket, { inFlight: undefined, log })
+  refuse(new RegistryError('REQUEST_INVALID', { reason }), socket, { answering: undefined, log })
 }

@@ -2,23 +2,19 @@ import { STATUS_CODES } from 'node:http'
 import { errorBody, RegistryError } from '../lib/errors.ts'
 
 /**
- * The error for what Node's HTTP parser refused; undefined when the peer simply left. Anything
- * ambiguous about where a message ends (RFC 9112 section 6.3) arrives here as a parse error.
+ * The error for what Node's HTTP parser refused; undefined for what is not about HTTP: a peer that left,
+ * a TLS handshake that failed. Anything ambiguous about where a message ends (RFC 9112 section 6.3)
+ * arrives here as a parse error.
  */
 export function refusalOf(
   error: NodeJS.ErrnoException & { rawPacket?: Buffer },
 ): RegistryError | undefined {
-  switch (error.code) {
-    case 'ECONNRESET':
-    case 'EPIPE':
-      return undefined
-    case 'HPE_HEADER_OVERFLOW':
-      return new RegistryError('HEADERS_TOO_LARGE')
-    case 'ERR_HTTP_REQUEST_TIMEOUT':
-      return new RegistryError('REQUEST_TIMEOUT', { reason: 'the request headers took too long' })
-    default:
-      return new RegistryError('REQUEST_INVALID', { reason: reasonOf(error) })
+  if (error.code === 'HPE_HEADER_OVERFLOW') return new RegistryError('HEADERS_TOO_LARGE')
+  if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT') {
+    return new RegistryError('REQUEST_TIMEOUT', { reason: 'the request headers took too long' })
   }
+  if (error.code?.startsWith('HPE_') !== true) return undefined
+  return new RegistryError('REQUEST_INVALID', { reason: reasonOf(error) })
 }
 
 function reasonOf({ rawPacket }: { rawPacket?: Buffer }): string {

@@ -200,6 +200,7 @@ test('defaults: an upstream is all that has to be given', async (t) => {
       headers: {},
       draintimeout: 600_000,
       trustedproxies: [],
+      maxconnections: 10_000,
       timeouts: { headers: 20_000, idle: 300_000, keepalive: 75_000 },
     },
     upstream: {

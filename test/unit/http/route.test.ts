@@ -1,11 +1,11 @@
 import test, { type ExecutionContext } from 'ava'
 import fc from 'fast-check'
 import { methodsOf, parseRoute } from '../../../src/http/route.ts'
-import { RegistryError } from '../../../src/lib/errors.ts'
+import { type ErrorCode, RegistryError } from '../../../src/lib/errors.ts'
 
 const sha256 = `sha256:${'0123456789abcdef'.repeat(4)}`
 
-function throwsCode(t: ExecutionContext, target: string, code?: string): void {
+function throwsCode(t: ExecutionContext, target: string, code?: ErrorCode): void {
   const error = t.throws(() => parseRoute(target), { instanceOf: RegistryError }, target)
   if (code !== undefined) t.is(error?.code, code, target)
 }

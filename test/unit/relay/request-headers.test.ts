@@ -1,6 +1,7 @@
 import test from 'ava'
 import fc from 'fast-check'
 import { requestFramingOf, requestHeadersFor } from '../../../src/relay/request-headers.ts'
+import { throwsCode } from './support.ts'
 
 const facts = {
   host: 'registry.example:8443',
@@ -135,5 +136,12 @@ for (const [what, headers, expected] of [
 ] as const) {
   test(`request framing: ${what} is kept as it came`, (t) => {
     t.deepEqual(requestFramingOf(headers), expected)
+  })
+}
+
+// RFC 9112 section 6.1: what is not understood is not passed on under another name.
+for (const coding of ['gzip, chunked', 'gzip', 'rot13', 'chunked, chunked', 'identity', '']) {
+  test(`request framing: Transfer-Encoding ${JSON.stringify(coding)} is refused`, (t) => {
+    throwsCode(t, () => requestFramingOf({ 'transfer-encoding': coding }), 'REQUEST_INVALID')
   })
 }

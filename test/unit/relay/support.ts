@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import net, { type AddressInfo } from 'node:net'
 import { setImmediate as turn } from 'node:timers/promises'
 import type { ExecutionContext } from 'ava'
-import { RegistryError } from '../../../src/lib/errors.ts'
+import { type ErrorCode, RegistryError } from '../../../src/lib/errors.ts'
 import type { Connection, RequestHead } from '../../../src/relay/connection.ts'
 import type { ResponseHead } from '../../../src/relay/response-head.ts'
 import type { UpstreamTarget } from '../../../src/relay/upstream-socket.ts'
@@ -152,7 +152,7 @@ export function bodyOf({ body }: { body: readonly Buffer[] }): Buffer {
 export function throwsCode(
   t: ExecutionContext,
   step: () => unknown,
-  code: string,
+  code: ErrorCode,
   label = '',
 ): void {
   const error = t.throws(step, { instanceOf: RegistryError }, label)

@@ -46,18 +46,11 @@ for (const [what, text, status, code] of [
     400,
     'REQUEST_INVALID',
   ],
-  [
-    'a coding that nobody knows',
-    'PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: rot13\r\n\r\n',
-    400,
-    'REQUEST_INVALID',
-  ],
   ['a space before the colon', 'GET / HTTP/1.1\r\nHost : a\r\n\r\n', 400, 'REQUEST_INVALID'],
   ['a folded header', 'GET / HTTP/1.1\r\nHost: a\r\nX: a\r\n b\r\n\r\n', 400, 'REQUEST_INVALID'],
   ['a NUL in a header', 'GET / HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n', 400, 'REQUEST_INVALID'],
   ['a bare CR in a header', 'GET / HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n', 400, 'REQUEST_INVALID'],
   ['bare LFs', 'GET / HTTP/1.1\nHost: a\n\n', 400, 'REQUEST_INVALID'],
-  ['HTTP/2.0', 'GET / HTTP/2.0\r\nHost: a\r\n\r\n', 400, 'REQUEST_INVALID'],
   ['the preface of HTTP/2', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 400, 'REQUEST_INVALID'],
   [
     'headers beyond their limit',
@@ -141,6 +134,22 @@ test('listener: a body that turns malformed fails its request, which is not comp
   t.false(events.includes('end'))
 })
 
+test('listener: a body in a coding that nobody knows is never complete', async (t) => {
+  const events: string[] = []
+  await using subject = await startListener({
+    onRequest(req) {
+      req.on('end', () => events.push('end'))
+      req.on('error', () => events.push('error'))
+      req.resume()
+    },
+  })
+  const client = await connect(subject.port)
+  client.socket.write('PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: rot13\r\n\r\nuryyb')
+  await until(() => client.closed)
+  t.regex(client.text, /^HTTP\/1\.1 400 /)
+  t.false(events.includes('end'))
+})
+
 test('listener: an answer that was begun is cut off, not followed by another', async (t) => {
   await using subject = await startListener({
     onRequest(req, res) {
@@ -166,7 +175,7 @@ for (const [what, text] of [
 ] as const) {
   test(`listener: headers ${what} end with the time for headers`, async (t) => {
     await using subject = await startListener({
-      timeouts: { headers: 100, idle: 10_000, keepalive: 10_000 },
+      timeouts: { headers: 100, keepalive: 10_000 },
     })
     const client = await connect(subject.port)
     client.socket.write(text)
