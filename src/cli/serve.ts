@@ -17,7 +17,7 @@ export async function serve(config: Config, warnings: readonly string[]): Promis
   log.info({ url: app.url, upstream: config.upstream.url }, 'listening')
   const signal = await nextSignal()
   log.info(
-    { signal, draintimeout: config.http.draintimeout },
+    { signal, drainTimeoutMs: config.http.draintimeout },
     'stopping: requests in flight may finish',
   )
   await drain(app, log)

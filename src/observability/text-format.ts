@@ -1,3 +1,6 @@
+/** Line ends and terminal commands to some readers, which JSON leaves as they are. */
+const unescapedByJson = /[\x7f-\x9f\u2028\u2029]/g
+
 /**
  * Turns one JSON log line into registry:2's text form, `time=… level=… msg=… key=value …`. Values with
  * spaces, quotes or control characters are quoted as JSON, so that nobody forges a line.
@@ -10,5 +13,8 @@ export function formatTextLine(line: string): string {
 
 function formatValue(value: unknown): string {
   const text = typeof value === 'string' ? value : JSON.stringify(value)
-  return /^[\w.:/@+*-]+$/.test(text) ? text : JSON.stringify(text)
+  if (/^[\w.:/@+*-]+$/.test(text)) return text
+  return JSON.stringify(text).replace(unescapedByJson, (char) => {
+    return `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`
+  })
 }

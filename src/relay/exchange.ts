@@ -43,9 +43,10 @@ export function runExchange(
   const { promise, resolve, reject } = Promise.withResolvers<'done' | 'retry'>()
   const hasBody = head.framing.kind !== 'none'
   let isRequestSent = !hasBody
+  /** Pieces of the answer that the client has not taken yet. */
+  let untaken = 0
 
   const settle = (): void => {
-    timer.stop()
     stopUpload()
     res.off('close', onClientClose)
   }
@@ -77,8 +78,11 @@ export function runExchange(
     resolve('done')
   }
   const onIdle = (): void => {
-    const isClientStalled = !isRequestSent && !req.isPaused() && !res.headersSent
+    const isUploadStalled = !isRequestSent && !req.isPaused() && !res.headersSent
+    const isClientStalled = isUploadStalled || untaken > 0
     giveUp(new RegistryError(isClientStalled ? 'REQUEST_TIMEOUT' : 'UPSTREAM_TIMEOUT'))
+    // The upstream's part may be over already, and nobody else waiting for the client.
+    if (res.headersSent) res.destroy()
   }
 
   const listener: ResponseListener = {
@@ -97,7 +101,12 @@ export function runExchange(
     onData(piece, release) {
       timer.touch()
       progress.bytesOut += piece.length
-      res.write(piece, release)
+      untaken += 1
+      res.write(piece, () => {
+        untaken -= 1
+        timer.touch()
+        release()
+      })
     },
     onEnd() {
       settle()
@@ -107,6 +116,7 @@ export function runExchange(
     onError(error, answered) {
       const isUnused = connection.reused && !answered && !hasBody
       if (!isUnused) return giveUp(error)
+      timer.stop()
       settle()
       resolve('retry')
     },
@@ -114,6 +124,7 @@ export function runExchange(
   }
 
   const timer = createIdleTimer(hasBody ? timeouts.idle : timeouts.response, onIdle)
+  res.on('close', timer.stop)
   res.on('close', onClientClose)
   if (res.destroyed) onClientClose()
   else start()

@@ -24,7 +24,8 @@ function grouped(rawHeaders: readonly string[]): Record<string, string[]> {
   const groups: Record<string, string[]> = {}
   for (let index = 0; index < rawHeaders.length; index += 2) {
     const key = rawHeaders[index]?.toLowerCase() ?? ''
-    groups[key] = [...(groups[key] ?? []), rawHeaders[index + 1] ?? '']
+    const before = Object.hasOwn(groups, key) ? groups[key] : undefined
+    groups[key] = [...(before ?? []), rawHeaders[index + 1] ?? '']
   }
   return groups
 }
