@@ -43,6 +43,7 @@ export function runExchange(
   const { promise, resolve, reject } = Promise.withResolvers<'done' | 'retry'>()
   const hasBody = head.framing.kind !== 'none'
   let isRequestSent = !hasBody
+  let isAnswered = false
   /** Pieces of the answer that the client has not taken yet. */
   let untaken = 0
 
@@ -78,11 +79,14 @@ export function runExchange(
     resolve('done')
   }
   const onIdle = (): void => {
+    // The connection is others' by now; only the client has not taken all of its answer yet.
+    if (isAnswered) {
+      res.destroy()
+      return
+    }
     const isUploadStalled = !isRequestSent && !req.isPaused() && !res.headersSent
     const isClientStalled = isUploadStalled || untaken > 0
     giveUp(new RegistryError(isClientStalled ? 'REQUEST_TIMEOUT' : 'UPSTREAM_TIMEOUT'))
-    // The upstream's part may be over already, and nobody else waiting for the client.
-    if (res.headersSent) res.destroy()
   }
 
   const listener: ResponseListener = {
@@ -109,6 +113,7 @@ export function runExchange(
       })
     },
     onEnd() {
+      isAnswered = true
       settle()
       endResponse(req, res)
       resolve('done')

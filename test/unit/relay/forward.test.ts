@@ -69,6 +69,30 @@ test('forward: a client that takes nothing is let go, also when the upstream has
   t.true(socket.destroyed)
 })
 
+test('forward: letting such a client go does not break the next exchange on its upstream connection', async (t) => {
+  const body = 'x'.repeat(100_000)
+  let finishSecond = (): void => {}
+  await using upstream = await startRawServer((socket) => {
+    socket.once('data', () => {
+      socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\n\r\n${body}`)
+      socket.once('data', () => {
+        socket.write('HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab')
+        finishSecond = () => void socket.write('cd')
+      })
+    })
+  })
+  const timeouts = { connect: 5000, response: 10_000, idle: 300 }
+  await using front = await startFront({ target: upstream.target, timeouts })
+  const stalled = createStalledSocket('GET /v2/ HTTP/1.1\r\nHost: a\r\n\r\n')
+  front.server.emit('connection', stalled)
+  await until(() => (upstream.sockets[0]?.bytesWritten ?? 0) > body.length)
+  const response = await fetch(`http://127.0.0.1:${front.port}/v2/`)
+  await until(() => stalled.destroyed)
+  finishSecond()
+  t.is(await response.text(), 'abcd')
+  t.is(upstream.sockets.length, 1)
+})
+
 test('forward: clients that leave, at any moment, leave nothing behind upstream', async (t) => {
   await using upstream = await startServer((req, res) => {
     req.resume()
