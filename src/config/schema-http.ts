@@ -118,7 +118,7 @@ export const http = z.preprocess(
       ),
     trustedproxies: list(scalar('network', parseNetwork)).prefault([]).meta({
       description:
-        'Peers (IP or CIDR) whose Forwarded and X-Forwarded-* headers are believed. Anyone listed can forge client addresses and public names.',
+        'Peers (IP or CIDR, or `unix` for those on a socket file) whose Forwarded and X-Forwarded-* headers are believed. Anyone listed can forge client addresses and public names.',
       example: '[10.0.0.0/8]',
     }),
     maxbodysize: scalar('size', parseSizeLimit).exactOptional().meta({

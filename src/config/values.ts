@@ -96,6 +96,7 @@ export function parseCorsOrigin(text: string): string {
 
 /** An IP address or a CIDR range. @throws RangeError */
 export function parseNetwork(text: string): string {
+  if (text === 'unix') return text
   const [address = '', prefix, ...rest] = text.split('/')
   const version = address.includes('%') ? 0 : isIP(address)
   const bits = version === 6 ? 128 : 32

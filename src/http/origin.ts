@@ -15,9 +15,12 @@ export type OriginRules = {
   readonly host: string | undefined
   /** Accepted Host values, as `name` (any port) or `name:port`; empty accepts all. */
   readonly hosts: readonly string[]
-  /** Addresses and CIDR ranges whose forwarding headers are believed. */
+  /** Addresses and CIDR ranges whose forwarding headers are believed; `unix` for peers on a socket file. */
   readonly trustedProxies: readonly string[]
 }
+
+/** What a peer on a socket file is called, in RFC 7239's words (section 6.2). */
+const unixPeer = 'unknown'
 
 /** A host name, IPv4 or bracketed IPv6 address, with an optional port; RFC 3986 section 3.2. */
 const authorityGrammar =
@@ -34,7 +37,7 @@ export function createOriginReader(rules: OriginRules): (req: IncomingMessage) =
   const accepted = new Set(rules.hosts)
 
   return (req) => {
-    const peer = normalizeAddress(req.socket.remoteAddress ?? '')
+    const peer = normalizeAddress(req.socket.remoteAddress ?? unixPeer)
     const forwarded = isTrusted(peer) ? readForwarded(req) : undefined
     const scheme = forwarded?.scheme ?? ('encrypted' in req.socket ? 'https' : 'http')
     const authority = readAuthority(forwarded?.host ?? singleHost(req), scheme)
@@ -126,15 +129,20 @@ function firstUntrusted(
 
 function createTrustCheck(trustedProxies: readonly string[]): (address: string) => boolean {
   const list = new BlockList()
-  for (const entry of trustedProxies) {
+  const networks = trustedProxies.filter((entry) => entry !== 'unix')
+  for (const entry of networks) {
     const [address = '', prefix] = entry.split('/')
     const family = isIP(address) === 6 ? 'ipv6' : 'ipv4'
     if (prefix === undefined) list.addAddress(address, family)
     else list.addSubnet(address, Number(prefix), family)
   }
-  if (trustedProxies.length === 0) return () => false
-  return (address) =>
-    isIP(address) !== 0 && list.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4')
+  return (address) => {
+    if (address === unixPeer) return networks.length < trustedProxies.length
+    const family = isIP(address)
+    return (
+      networks.length > 0 && family !== 0 && list.check(address, family === 6 ? 'ipv6' : 'ipv4')
+    )
+  }
 }
 
 /** An address without the brackets, port and IPv4-in-IPv6 prefix that it may come with. */

@@ -1,3 +1,8 @@
+import { once } from 'node:events'
+import { mkdtempDisposable } from 'node:fs/promises'
+import http from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import test from 'ava'
 import { createOriginReader, type Origin, type OriginRules } from '../../../src/http/origin.ts'
 import { RegistryError } from '../../../src/lib/errors.ts'
@@ -287,3 +292,21 @@ test('origin: http.host beats everything that the request says, except who the c
   })
   t.is(await read({ ...untrusting, host, hosts: ['inner'] }, 'Host: evil'), 'MISDIRECTED_REQUEST')
 })
+
+for (const [what, trustedProxies, clientAddress] of [
+  ['is called unknown, and not believed', ['127.0.0.1'], 'unknown'],
+  ['is believed if unix is trusted', ['unix'], '192.0.2.9'],
+] as const) {
+  test(`origin: a peer on a socket file ${what}`, async (t) => {
+    await using folder = await mkdtempDisposable(join(tmpdir(), 'tidegate-origin-'))
+    const socketPath = join(folder.path, 'front.sock')
+    const readOrigin = createOriginReader({ ...untrusting, trustedProxies })
+    const server = http.createServer((req, res) => void res.end(readOrigin(req).clientAddress))
+    await once(server.listen(socketPath), 'listening')
+    const headers = { 'x-forwarded-for': '192.0.2.9' }
+    const [res] = await once(http.get({ socketPath, headers, agent: false }), 'response')
+    const [body] = await once(res, 'data')
+    t.is(String(body), clientAddress)
+    server.close()
+  })
+}
