@@ -1,34 +1,15 @@
 import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Logger } from 'pino'
-import type { Authenticator, Principal } from '../auth/authenticator.ts'
+import type { Authenticator } from '../auth/authenticator.ts'
 import { RegistryError } from '../lib/errors.ts'
-import { type AccessRecord, logField } from '../observability/access-record.ts'
+import { recordAccess } from './access-log.ts'
 import type { Cors } from './cors.ts'
+import type { Exchange, RoutedExchange } from './exchange.ts'
 import { answerLocal, type Health } from './local.ts'
 import type { Origin } from './origin.ts'
 import { sendError, sendReply, toRegistryError } from './reply.ts'
 import { methodsOf, parseRoute, type Route } from './route.ts'
-
-/** One request on its way through the front; each step fills in what it found out. */
-export type Exchange = {
-  readonly id: string
-  readonly req: IncomingMessage
-  readonly res: ServerResponse
-  readonly startedAt: number
-  /** The client waits for `100 Continue` before it sends its body; RFC 9110 section 10.1.1. */
-  readonly expectsContinue: boolean
-  /** Headers that any answer carries: name and value in turn. */
-  readonly headers: string[]
-  readonly progress: { bytesIn: number; bytesOut: number }
-  origin?: Origin
-  route?: Route
-  principal?: Principal
-  error?: RegistryError
-}
-
-/** An exchange that may proceed: it is known what it is about and who asks. */
-export type RoutedExchange = Exchange & { readonly origin: Origin; readonly route: Route }
 
 /** What answers a registry request that may proceed: an upstream, or the embedded registry. */
 export type Backend = {
@@ -79,7 +60,7 @@ export function createPipeline(parts: PipelineParts): RequestHandler {
     res.on('error', (error) =>
       parts.log.debug({ err: error, requestId: exchange.id }, 'response broke'),
     )
-    res.on('close', () => record(exchange, parts))
+    if (parts.accessLog) res.on('close', () => recordAccess(exchange, parts.log))
     void answer(exchange, parts)
   }
 }
@@ -177,53 +158,4 @@ function logFailure(error: RegistryError, { id }: Exchange, log: Logger): void {
   const fields = { requestId: id, code: error.code, detail: error.detail, err: error.cause }
   if (error.code === 'UNKNOWN') log.error(fields, 'request failed unexpectedly')
   else log.warn(fields, error.message)
-}
-
-function record(exchange: Exchange, { log, accessLog }: PipelineParts): void {
-  const { req, route: found, principal } = exchange
-  if (!accessLog || (found?.kind === 'local' && probePaths.has(found.path))) return
-  const entry: AccessRecord = {
-    requestId: exchange.id,
-    client: exchange.origin?.clientAddress ?? req.socket.remoteAddress ?? '',
-    user: principal?.kind === 'user' ? principal.name : undefined,
-    method: req.method ?? '',
-    host: logField(exchange.origin?.authority),
-    ...subjectOf(found, req),
-    status: statusOf(exchange),
-    error: exchange.error?.code,
-    bytesIn: exchange.progress.bytesIn,
-    bytesOut: exchange.progress.bytesOut,
-    ms: Math.round((performance.now() - exchange.startedAt) * 10) / 10,
-    userAgent: logField(req.headers['user-agent']),
-  }
-  log.info(entry, 'request')
-}
-
-/** Probes come every few seconds and say nothing about the registry's use. */
-const probePaths = new Set(['/healthz', '/readyz'])
-
-/** The status that was sent, or 499 if the client left before its answer was complete. */
-function statusOf({ res, error }: Exchange): number {
-  if (res.writableFinished || (error !== undefined && res.headersSent)) return res.statusCode
-  return 499
-}
-
-/** What the request was about. The query is left out: it holds `_state`, which is a capability. */
-function subjectOf(
-  found: Route | undefined,
-  req: IncomingMessage,
-): Pick<AccessRecord, 'repository' | 'reference' | 'path'> {
-  if (found === undefined || !('name' in found)) {
-    const path = logField((req.url ?? '').replace(/[?#].*$/s, ''))
-    return { repository: undefined, reference: undefined, path }
-  }
-  const reference =
-    'reference' in found
-      ? found.reference
-      : 'digest' in found
-        ? found.digest
-        : 'id' in found
-          ? found.id
-          : undefined
-  return { repository: found.name, reference, path: undefined }
 }

@@ -127,7 +127,7 @@ for (const text of [
 ]) {
   test(refuses, parseNetwork, text)
 }
-for (const text of ['10.0.0.0/8', '192.0.2.1', 'fd00::/8', '::1']) {
+for (const text of ['10.0.0.0/8', '192.0.2.1', 'fd00::/8', '::1', 'unix']) {
   test(gives, parseNetwork, text, text)
 }
 
