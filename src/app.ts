@@ -8,6 +8,7 @@ import { createCors } from './http/cors.ts'
 import { createHealth, createLocalHandler, type Health } from './http/local.ts'
 import { createOriginReader } from './http/origin.ts'
 import { createPipeline } from './http/pipeline.ts'
+import { describeReadProblem } from './lib/file-problem.ts'
 import { gatherProblems, StartupError } from './lib/startup-error.ts'
 import { createRelay, type Relay } from './relay/forward.ts'
 import { type Listener, openListener } from './server/listener.ts'
@@ -34,11 +35,6 @@ export type App = {
 export async function startApp(config: Config, log: Logger): Promise<App> {
   await using opened = new AsyncDisposableStack()
   const parts = await openParts(config, log, opened)
-  if (config.auth.htpasswd === undefined && config.upstream.authorization !== 'pass') {
-    log.warn(
-      'auth: nobody is asked for a password: whoever reaches this port may push, pull and delete',
-    )
-  }
   const state = { draining: false }
   const health = createHealth(parts.relay, () => state.draining)
   const listener = await openMainListener(config, parts, { health, state, log })
@@ -122,11 +118,14 @@ async function upstreamCredentials(
 ): Promise<'strip' | 'pass' | { value: string }> {
   if (typeof authorization === 'string') return authorization
   const { username, passwordfile } = authorization
-  const password = await readFile(passwordfile, 'utf8').catch((cause: NodeJS.ErrnoException) => {
-    const problem = `upstream.authorization.passwordfile: ${passwordfile}: cannot be read (${cause.code})`
-    throw new StartupError(problem, { cause })
+  const problem = (text: string, options?: ErrorOptions) =>
+    new StartupError(`upstream.authorization.passwordfile: ${passwordfile} ${text}`, options)
+  const text = await readFile(passwordfile, 'utf8').catch((cause: unknown) => {
+    throw problem(describeReadProblem(cause), { cause })
   })
-  const pair = `${username}:${password.replace(/\r?\n$/, '')}`
+  const password = text.replace(/\r?\n$/, '')
+  if (password === '') throw problem('is empty; write the password for the backend into it')
+  const pair = `${username}:${password}`
   return { value: `Basic ${Buffer.from(pair).toString('base64')}` }
 }
 

@@ -14,6 +14,9 @@ type ServeFlags = { upstream?: string; addr?: string }
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'))
 
+/** How the person who reads our advice can type a command of ours. */
+const commandName = import.meta.filename.endsWith('.ts') ? 'npx node src/cli.ts' : 'tidegate'
+
 const program = new Command()
   .name('tidegate')
   .description(
@@ -51,18 +54,20 @@ program
     '[config]',
     'configuration file; without one REGISTRY_CONFIGURATION_PATH and REGISTRY_* count',
   )
-  .action(async (file: string | undefined) => {
-    const { config, warnings } = await load(file, {})
+  .option('--upstream <url>', 'the registry that requests go to (upstream.url)')
+  .option('--addr <host:port>', 'where to listen (http.addr)')
+  .action(async (file: string | undefined, flags: ServeFlags) => {
+    const { config, warnings } = await load(file, flags)
     for (const warning of warnings) console.error(`warning: ${warning}`)
     const log = createLog({ level: 'warn', formatter: 'text', fields: {} }, process.stderr)
     await checkApp(config, log)
     process.stdout.write(formatConfig(config))
   })
 
-registerQuickstartCommand(program, async (quickstart, messages) => {
-  const { config, warnings } = await loadConfig({ env: process.env, overrides: quickstart })
-  console.log(messages.join('\n'))
-  await serve(config, warnings)
+registerQuickstartCommand(program, {
+  commandName,
+  serve,
+  print: (lines) => console.log(lines.join('\n')),
 })
 registerHtpasswdCommands(program)
 

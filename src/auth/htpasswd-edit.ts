@@ -4,12 +4,16 @@ import { dirname } from 'node:path'
 import { StartupError } from '../lib/startup-error.ts'
 import { isUtf16, splitHtpasswdLines, userOfLine } from './htpasswd-file.ts'
 
-/** The file with `user:hash` in place of the user's first line, or after the last line. */
+/**
+ * The file with `user:hash` in place of the user's first line, or after the last line. Later lines
+ * of the user go: they never counted.
+ */
 export function withUser(bytes: Buffer, user: string, hash: string): Buffer {
   const entry = Buffer.from(`${user}:${hash}`)
   const line = splitHtpasswdLines(bytes).find((candidate) => userOfLine(candidate) === user)
   if (line !== undefined) {
-    return Buffer.concat([bytes.subarray(0, line.start), entry, bytes.subarray(line.end)])
+    const rest = withoutUser(bytes.subarray(line.end), user)
+    return Buffer.concat([bytes.subarray(0, line.start), entry, rest])
   }
   const lineEnd = Buffer.from(bytes.includes('\r\n') ? '\r\n' : '\n')
   const isEnded = bytes.length === 0 || bytes.at(-1) === 0x0a

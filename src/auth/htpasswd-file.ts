@@ -13,6 +13,8 @@ export type HtpasswdProblem = {
   readonly line: number
   readonly user?: string
   readonly reason: string
+  /** What mends it: a new password for the user, the line's removal, or a look at it. */
+  readonly remedy: 'add' | 'delete' | 'correct'
 }
 
 export type HtpasswdContent = {
@@ -35,7 +37,8 @@ export type HtpasswdLine = {
  */
 export function parseHtpasswd(bytes: Buffer): HtpasswdContent {
   if (isUtf16(bytes)) {
-    return { entries: [], problems: [{ line: 1, reason: 'the file is UTF-16, not UTF-8' }] }
+    const problem = { line: 1, reason: 'the file is UTF-16, not UTF-8', remedy: 'correct' } as const
+    return { entries: [], problems: [problem] }
   }
   const entries: HtpasswdEntry[] = []
   const problems: HtpasswdProblem[] = []
@@ -46,7 +49,7 @@ export function parseHtpasswd(bytes: Buffer): HtpasswdContent {
     const first = user === undefined ? undefined : firstLines.get(user)
     if (user !== undefined && first === undefined) firstLines.set(user, line.number)
     const outcome = first === undefined ? readLine(line, user) : duplicateOf(first)
-    if ('problem' in outcome) problems.push(describeProblem(line, user, outcome.problem))
+    if ('problem' in outcome) problems.push(describeProblem(line, user, outcome))
     else entries.push({ line: line.number, ...outcome })
   }
   return { entries, problems }
@@ -82,29 +85,41 @@ export function isUtf16(bytes: Buffer): boolean {
 
 const byteOrderMark = Buffer.from('\ufeff')
 
-type Outcome = { readonly user: string; readonly hash: PasswordHash } | { readonly problem: string }
+type Failure = { readonly problem: string; readonly remedy: HtpasswdProblem['remedy'] }
+
+type Outcome = { readonly user: string; readonly hash: PasswordHash } | Failure
 
 function readLine({ text }: HtpasswdLine, user: string | undefined): Outcome {
-  if (user === undefined) return { problem: 'there is no colon after the user name' }
-  if (text.includes('\ufffd')) return { problem: 'the line is not UTF-8' }
+  if (user === undefined) {
+    return { problem: 'there is no colon after the user name', remedy: 'correct' }
+  }
+  if (text.includes('\ufffd')) return { problem: 'the line is not UTF-8', remedy: 'correct' }
   const nameProblem = userNameProblem(user)
-  if (nameProblem !== undefined) return { problem: `the user name ${nameProblem}` }
+  if (nameProblem !== undefined) {
+    return { problem: `the user name ${nameProblem}`, remedy: 'correct' }
+  }
   // A third field is a comment, to Apache and nginx as to us.
   const [, stored = ''] = text.split(':', 2)
   const hash = parsePasswordHash(stored.trim())
-  return 'problem' in hash ? hash : { user, hash }
+  return 'problem' in hash ? { ...hash, remedy: 'add' } : { user, hash }
 }
 
-function duplicateOf(first: number): Outcome {
-  return { problem: `the user is already on line ${first}, and the first line counts` }
+function duplicateOf(first: number): Failure {
+  const problem = `the user is already on line ${first}, and the first line counts`
+  return { problem, remedy: 'delete' }
 }
 
 function describeProblem(
   { number }: HtpasswdLine,
   user: string | undefined,
-  reason: string,
+  { problem: reason, remedy }: Failure,
 ): HtpasswdProblem {
   // With the fields swapped, what stands in the user's place is a hash: not for logs.
-  const isNameable = user !== undefined && user !== '' && !/^[${]/.test(user)
-  return { line: number, reason, ...(isNameable && { user: printableName(user) }) }
+  if (user === undefined || user === '' || /^[${]/.test(user)) {
+    return { line: number, reason, remedy: remedy === 'add' ? 'correct' : remedy }
+  }
+  const name = printableName(user)
+  // A name that had to be altered to be shown cannot be typed from there.
+  const isTypable = remedy !== 'add' || name === user
+  return { line: number, user: name, reason, remedy: isTypable ? remedy : 'correct' }
 }

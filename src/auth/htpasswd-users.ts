@@ -1,13 +1,21 @@
 import type { Logger } from 'pino'
 import { type FileState, readStates, watchFiles } from '../lib/file-watch.ts'
 import { StartupError } from '../lib/startup-error.ts'
-import { type HtpasswdContent, type HtpasswdProblem, parseHtpasswd } from './htpasswd-file.ts'
+import type { HtpasswdProblem } from './htpasswd-file.ts'
+import {
+  type HtpasswdReading,
+  interpretHtpasswd,
+  lineRemedy,
+  type UserSet,
+} from './htpasswd-reading.ts'
+import type { PasswordHash } from './password-hash.ts'
+import { createSecondLook } from './second-look.ts'
 
 export type HtpasswdUsers = AsyncDisposable & {
   /** The stored hash of a user; absent for a stranger. */
-  hashOf(user: string): string | undefined
+  hashOf(user: string): PasswordHash | undefined
   /** A stored hash of the kind and cost that most users have, for equal work on a stranger. */
-  readonly prevailingHash: string
+  readonly prevailingHash: PasswordHash
 }
 
 type UsersOptions = {
@@ -16,11 +24,11 @@ type UsersOptions = {
   watchIntervalMs?: number
 }
 
-type UserSet = { readonly hashes: ReadonlyMap<string, string>; readonly prevailing: string }
-
 /**
  * Opens an htpasswd file and follows its changes until disposed. While the file is missing,
- * unreadable or without a usable line, the last good users stay.
+ * unreadable or not text, the last users stay. Text without a usable user counts once a second look
+ * finds it unchanged, for the first may have met it half written: then nobody can log in, because
+ * who removes the last user means it.
  * @throws StartupError when the file cannot be read or nobody could log in with it
  */
 export async function openHtpasswdUsers({
@@ -29,84 +37,83 @@ export async function openHtpasswdUsers({
   watchIntervalMs = 2000,
 }: UsersOptions): Promise<HtpasswdUsers> {
   const initial = await readStates([path])
-  const first = readUsers(initial[0])
-  if ('failure' in first) {
-    throw new StartupError(
-      `auth.htpasswd.path ${path}: ${first.failure}; add a user with: tidegate htpasswd add ${path} USER`,
-    )
+  const first = interpretHtpasswd(path, initial[0])
+  if (first.kind !== 'users') {
+    throw new StartupError(`auth.htpasswd.path ${path}: ${first.reason}; ${first.remedy}`)
   }
-  let users: UserSet = first.users
-  let lastFailure: string | undefined
   warnOfProblems(log, path, first.problems)
+  const current = createCurrentUsers(first.users, { path, log })
+  const secondLook = createSecondLook({
+    look: async () => (await readStates([path]))[0],
+    intervalMs: watchIntervalMs,
+  })
 
-  const reload = ([state]: readonly FileState[]): void => {
-    const next = readUsers(state)
-    if ('failure' in next) {
-      if (next.failure !== lastFailure) {
-        log.error({ path, reason: next.failure }, 'htpasswd file unusable, keeping the last users')
-      }
-      lastFailure = next.failure
-      return
-    }
-    users = next.users
-    const event = lastFailure === undefined ? 'htpasswd file reloaded' : 'htpasswd file recovered'
-    lastFailure = undefined
-    log.info({ path, users: users.hashes.size }, event)
-    warnOfProblems(log, path, next.problems)
+  const onChange = ([state]: readonly FileState[]): void => {
+    secondLook.cancel()
+    const next = interpretHtpasswd(path, state)
+    if (next.kind === 'nobody') secondLook.begin(next.bytes, () => current.take(next))
+    else current.take(next)
   }
-  const watch = watchFiles([path], initial, { intervalMs: watchIntervalMs, onChange: reload })
+  const watch = watchFiles([path], initial, { intervalMs: watchIntervalMs, onChange })
 
   return {
-    hashOf: (user) => users.hashes.get(user),
+    hashOf: (user) => current.users().hashes.get(user),
     get prevailingHash() {
-      return users.prevailing
+      return current.users().prevailing
     },
-    [Symbol.asyncDispose]: () => watch[Symbol.asyncDispose](),
+    async [Symbol.asyncDispose]() {
+      await watch[Symbol.asyncDispose]()
+      secondLook.cancel()
+    },
   }
 }
 
-type Reading =
-  | { readonly failure: string }
-  | { readonly users: UserSet; readonly problems: readonly HtpasswdProblem[] }
-
-function readUsers(state: FileState | undefined): Reading {
-  if (state === undefined || 'error' in state) return { failure: explain(state?.error.code) }
-  const { entries, problems } = parseHtpasswd(state.bytes)
-  const prevailing = findPrevailing(entries)
-  if (prevailing === undefined) return { failure: explainNoUsers(problems) }
-  const hashes = new Map(entries.map(({ user, hash }) => [user, hash.text]))
-  return { users: { hashes, prevailing }, problems }
+type CurrentUsers = {
+  users(): UserSet
+  /** Puts in force what was read, or keeps what is when it says nothing; tells the log either way. */
+  take(reading: HtpasswdReading): void
 }
 
-function findPrevailing(entries: HtpasswdContent['entries']): string | undefined {
-  const groups = Map.groupBy(entries, ({ hash }) => `${hash.scheme} ${hash.cost}`)
-  const [largest] = [...groups.values()].sort((a, b) => b.length - a.length)
-  return largest?.[0]?.hash.text
-}
+function createCurrentUsers(
+  initial: UserSet,
+  { path, log }: { path: string; log: Logger },
+): CurrentUsers {
+  let users = initial
+  let lastFailure: string | undefined
 
-function explain(code: string | undefined): string {
-  switch (code) {
-    case 'ENOENT':
-      return 'there is no such file'
-    case 'EACCES':
-      return 'this process may not read the file'
-    case 'EISDIR':
-      return 'this is a folder, not a file'
-    default:
-      return `the file cannot be read (${code ?? 'unknown error'})`
+  const fail = (reason: string, remedy: string, event: string): void => {
+    if (reason !== lastFailure) log.error({ path, reason, remedy }, event)
+    lastFailure = reason
   }
-}
 
-function explainNoUsers([first, ...others]: readonly HtpasswdProblem[]): string {
-  if (first === undefined) return 'the file names no user'
-  const user = first.user === undefined ? '' : `, user ${first.user}`
-  const more = others.length === 0 ? '' : `, and ${others.length} more`
-  return `no line of the file can be used (line ${first.line}${user}: ${first.reason}${more})`
+  return {
+    users: () => users,
+    take(reading) {
+      if (reading.kind === 'unusable') {
+        fail(reading.reason, reading.remedy, 'htpasswd file unusable, keeping the last users')
+        return
+      }
+      if (reading.kind === 'nobody') {
+        // Strangers go on to cost what they did.
+        users = { hashes: new Map(), prevailing: users.prevailing }
+        fail(reading.reason, reading.remedy, 'htpasswd file lets nobody log in any more')
+      } else {
+        users = reading.users
+        const event = lastFailure === undefined ? 'reloaded' : 'recovered'
+        lastFailure = undefined
+        log.info({ path, users: users.hashes.size }, `htpasswd file ${event}`)
+      }
+      warnOfProblems(log, path, reading.problems)
+    },
+  }
 }
 
 function warnOfProblems(log: Logger, path: string, problems: readonly HtpasswdProblem[]): void {
-  for (const { line, user, reason } of problems) {
-    const remedy = `tidegate htpasswd add ${path} ${user ?? 'USER'}`
-    log.warn({ path, line, user, reason, remedy }, 'htpasswd line ignored')
+  for (const problem of problems) {
+    const { line, user, reason } = problem
+    log.warn(
+      { path, line, user, reason, remedy: lineRemedy(path, problem) },
+      'htpasswd line ignored',
+    )
   }
 }

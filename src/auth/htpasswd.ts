@@ -11,7 +11,8 @@ import { createCredentialMemory } from './credential-memory.ts'
 import { passwordProblem, printableName, userNameProblem } from './credential-rules.ts'
 import { createFailureCounter } from './failure-counter.ts'
 import { openHtpasswdUsers } from './htpasswd-users.ts'
-import { createVerifierPool } from './verifier-pool.ts'
+import type { PasswordHash } from './password-hash.ts'
+import { createVerifierPool, type Login, type VerifierPool } from './verifier-pool.ts'
 
 type HtpasswdOptions = {
   /** The htpasswd file; looked at every `watchIntervalMs` (2,000) for changes. */
@@ -27,8 +28,9 @@ type HtpasswdOptions = {
 /**
  * An authenticator over an htpasswd file: everybody must log in with Basic credentials.
  *
- * A stranger costs the same verification as a known user with a wrong password, and both get the
- * same answer, so that neither time nor text tells which users exist.
+ * A stranger costs a verification of the kind that most users have, and so does, on top of its own,
+ * a wrong password for a cheaper hash; all get the same answer. Neither text nor time tells which
+ * users exist, except those whose hash costs more than most, or nearly as much.
  * @throws StartupError when the file cannot be read or nobody could log in with it
  */
 export async function openHtpasswdAuthenticator({
@@ -54,21 +56,17 @@ export async function openHtpasswdAuthenticator({
   const unauthorized = (): RegistryError =>
     new RegistryError('UNAUTHORIZED', undefined, { headers: { 'www-authenticate': challenge } })
 
-  const isRight = async (
-    { user, password }: BasicCredentials,
-    client: string,
-  ): Promise<boolean> => {
+  const isRight = async (credentials: BasicCredentials, client: string): Promise<boolean> => {
+    const { user, password } = credentials
     const stored = users.hashOf(user)
-    const verify = async (): Promise<boolean> => {
-      const hash = stored ?? users.prevailingHash
-      const matches = await pool.verify({ user, client, password, hash })
-      return matches && stored !== undefined
-    }
+    const dummy = users.prevailingHash
+    const verify = (): Promise<boolean> =>
+      verifyWithoutTelling({ pool, login: { user, client, password }, stored, dummy })
     // A stranger's claim names no hash, so it can never equal one that was found right.
-    const right = await memory.check({ user, password, hash: stored ?? '' }, verify)
+    const right = await memory.check({ user, password, hash: stored?.text ?? '' }, verify)
     // The file may have changed meanwhile: what it says now decides.
-    const isCurrent = users.hashOf(user) === stored
-    return isCurrent ? right : isRight({ user, password }, client)
+    const isCurrent = users.hashOf(user)?.text === stored?.text
+    return isCurrent ? right : isRight(credentials, client)
   }
 
   const authenticate = async (request: AuthRequest): Promise<Principal> => {
@@ -91,6 +89,27 @@ export async function openHtpasswdAuthenticator({
       await pool[Symbol.asyncDispose]()
     },
   }
+}
+
+type Question = {
+  pool: VerifierPool
+  login: Omit<Login, 'hash'>
+  stored: PasswordHash | undefined
+  dummy: PasswordHash
+}
+
+/** Whether the password matches `stored`; a no costs what it costs for a stranger, or more. */
+async function verifyWithoutTelling({ pool, login, stored, dummy }: Question): Promise<boolean> {
+  if (stored === undefined) {
+    await pool.verify({ ...login, hash: dummy.text })
+    return false
+  }
+  if (await pool.verify({ ...login, hash: stored.text })) return true
+  if (stored.estimatedMs < dummy.estimatedMs) {
+    // If there is no room for it, the answer is known all the same, and is to be counted and logged.
+    await pool.verify({ ...login, hash: dummy.text }).catch(() => false)
+  }
+  return false
 }
 
 /** Whether anybody could log in with these; what nobody can use costs no verification. */

@@ -10,6 +10,8 @@ export type PasswordHash = {
   readonly scheme: string
   /** What one verification costs within its scheme: bcrypt's log2, SHA-crypt's rounds, otherwise 1. */
   readonly cost: number
+  /** About how long one verification keeps a core busy, to compare hashes of different schemes. */
+  readonly estimatedMs: number
 }
 
 type Fields = { readonly salt: string; readonly digest: string; readonly cost: number }
@@ -21,6 +23,8 @@ type Scheme = {
   readonly shape: RegExp
   /** Costs that are served. The upper bound keeps one login to a few seconds of one core. */
   readonly costs: { readonly min: number; readonly default: number; readonly max: number }
+  /** Measured on one core of a small server; only the proportions matter. */
+  readonly estimateMs: (cost: number) => number
   readonly matches: (password: string, fields: Fields) => boolean
 }
 
@@ -33,6 +37,7 @@ const schemes: readonly Scheme[] = [
     prefix: /^\$2[aby]\$/,
     shape: /^(?<salt>\$2[aby]\$(?<cost>\d\d)\$[./A-Za-z0-9]{22})(?<digest>[./A-Za-z0-9]{31})$/,
     costs: { min: 4, default: 10, max: 16 },
+    estimateMs: (cost) => 0.09 * 2 ** cost,
     matches: (password, { salt, digest }) =>
       isEqual(bcrypt.hashSync(password, salt).slice(-digest.length), digest),
   },
@@ -41,6 +46,7 @@ const schemes: readonly Scheme[] = [
     prefix: /^\$apr1\$/,
     shape: /^\$apr1\$(?<salt>[^$]{1,8})\$(?<digest>[./A-Za-z0-9]{22})$/,
     costs: oneCost,
+    estimateMs: () => 1.5,
     matches: (password, { salt, digest }) => isEqual(apr1Digest(password, salt), digest),
   },
   {
@@ -49,6 +55,7 @@ const schemes: readonly Scheme[] = [
     shape:
       /^\$5\$(?:rounds=(?<cost>[1-9]\d{0,8})\$)?(?<salt>[^$]{0,16})\$(?<digest>[./A-Za-z0-9]{43})$/,
     costs: shaCryptCosts,
+    estimateMs: (rounds) => 0.0017 * rounds,
     matches: (password, { salt, digest, cost: rounds }) =>
       isEqual(shaCryptDigest('sha256', { password, salt, rounds }), digest),
   },
@@ -58,6 +65,7 @@ const schemes: readonly Scheme[] = [
     shape:
       /^\$6\$(?:rounds=(?<cost>[1-9]\d{0,8})\$)?(?<salt>[^$]{0,16})\$(?<digest>[./A-Za-z0-9]{86})$/,
     costs: shaCryptCosts,
+    estimateMs: (rounds) => 0.0017 * rounds,
     matches: (password, { salt, digest, cost: rounds }) =>
       isEqual(shaCryptDigest('sha512', { password, salt, rounds }), digest),
   },
@@ -66,6 +74,7 @@ const schemes: readonly Scheme[] = [
     prefix: /^\{SHA\}/,
     shape: /^\{SHA\}(?<digest>[A-Za-z0-9+/]{27}=)$/,
     costs: oneCost,
+    estimateMs: () => 0.01,
     matches: (password, { digest }) => isSha1(password, Buffer.from(digest, 'base64')),
   },
   {
@@ -74,6 +83,7 @@ const schemes: readonly Scheme[] = [
     // 20 bytes of digest and at least one of salt are 28 characters of base64.
     shape: /^\{SSHA\}(?<digest>[A-Za-z0-9+/]{28,172}={0,2})$/,
     costs: oneCost,
+    estimateMs: () => 0.01,
     matches: (password, { digest }) => isSha1(password, Buffer.from(digest, 'base64')),
   },
 ]
@@ -106,7 +116,8 @@ export function parsePasswordHash(text: string): PasswordHash | { readonly probl
   if (fields.cost < min || fields.cost > max) {
     return { problem: `the ${scheme.name} cost ${fields.cost} is outside ${min} to ${max}` }
   }
-  return { text, scheme: scheme.name, cost: fields.cost }
+  const estimatedMs = scheme.estimateMs(fields.cost)
+  return { text, scheme: scheme.name, cost: fields.cost, estimatedMs }
 }
 
 /**

@@ -1,10 +1,11 @@
 import { availableParallelism } from 'node:os'
-import { extname } from 'node:path'
-import { Worker } from 'node:worker_threads'
+import type { Worker } from 'node:worker_threads'
 import type { Logger } from 'pino'
 import { RegistryError } from '../lib/errors.ts'
+import { createStartSpread } from './start-spread.ts'
 import { createVerificationQueue, type Suspicion } from './verification-queue.ts'
-import type { Verdict, Verification } from './verifier-worker.ts'
+import { createVerifierThreads, startVerifierWorker } from './verifier-threads.ts'
+import type { Verification } from './verifier-worker.ts'
 
 /** A password to check, and who sent it. */
 export type Login = Verification & { readonly client: string; readonly user: string }
@@ -32,21 +33,15 @@ type Job = {
   readonly login: Login
   readonly resolve: (matches: boolean) => void
   readonly reject: (error: Error) => void
-  attempts: number
 }
-
-/** How long a verification is taken to last until one was measured. */
-const assumedMs = 50
 
 /**
  * Worker threads that verify passwords, because one bcrypt hash blocks a thread for 50-100 ms.
- * Threads start with the first login and hold the process only while they work. One that dies is
- * replaced, and its job tried once more.
  *
- * A verification cannot be interrupted, so during a burst of guesses a good login waits for a
- * thread. Verifications therefore begin evenly spread over the threads: in step they would also end
- * together. Measured with 64 guesses, bcrypt of cost 10 and two cores: a good login comes at most
- * 109 ms later with one thread, 54 ms with two, and 300 ms with three that have to share cores.
+ * A verification cannot be interrupted, so during a burst of guesses a good login waits for a thread
+ * to come free; spread starts make that about half a verification. Measured with bcrypt of cost 10
+ * and two threads on two cores: a good login takes about 105 ms alone and about 150 ms behind 64
+ * guesses, be they for the same user, another one or 64 different ones.
  */
 export function createVerifierPool({
   log,
@@ -60,12 +55,10 @@ export function createVerifierPool({
     max: maxWaiting,
     suspicion: ({ login }) => suspicion(login),
   })
-  const idle = new Set<Worker>()
-  const running = new Map<Worker, Job>()
+  const threads = createVerifierThreads({ size, startWorker, log })
+  const spread = createStartSpread({ size, now })
   let isClosed = false
-  let lastStart = 0
-  let typicalMs = assumedMs
-  let spreading: NodeJS.Timeout | undefined
+  let timer: NodeJS.Timeout | undefined
 
   const enqueue = (job: Job): void => {
     waiting.add(job)?.reject(tooMany())
@@ -73,88 +66,45 @@ export function createVerifierPool({
   }
 
   const dispatch = (): void => {
-    clearTimeout(spreading)
-    if (isClosed || waiting.size === 0 || running.size >= size) return
-    const early = running.size === 0 ? 0 : lastStart + typicalMs / size - now()
-    if (early > 0) {
-      spreading = setTimeout(dispatch, early)
-      return
+    clearTimeout(timer)
+    while (!isClosed && waiting.size > 0 && threads.working < size) {
+      const earlyMs = spread.earlyMs(threads.working)
+      if (earlyMs > 0) {
+        timer = setTimeout(dispatch, earlyMs)
+        return
+      }
+      const job = waiting.take()
+      if (job !== undefined) run(job)
     }
-    const job = waiting.take()
-    if (job !== undefined) run(job)
-    dispatch()
   }
 
-  const run = (job: Job): void => {
-    const [worker = start()] = idle
-    idle.delete(worker)
-    running.set(worker, job)
-    lastStart = now()
-    worker.ref()
-    worker.postMessage({
-      password: job.login.password,
-      hash: job.login.hash,
-    } satisfies Verification)
-    // The next login finds a thread that has started already.
-    if (idle.size === 0 && running.size < size) idle.add(start())
-  }
-
-  const start = (): Worker => {
-    const worker = startWorker()
-    worker.on('message', ({ matches, elapsedMs }: Verdict) => {
-      typicalMs = elapsedMs
-      running.get(worker)?.resolve(matches)
-      running.delete(worker)
-      idle.add(worker)
-      worker.unref()
+  const run = ({ login, resolve, reject }: Job): void => {
+    spread.started()
+    threads
+      .verify(login)
+      .then(({ matches, elapsedMs }) => {
+        spread.lasted(elapsedMs)
+        resolve(matches)
+      }, reject)
       // Later, so that who was just found wrong counts as a failure when the next turn is given.
-      setImmediate(dispatch)
-    })
-    worker.on('error', (error) => lost(worker, error))
-    worker.on('exit', () => lost(worker))
-    worker.unref() // not before: a message listener holds the process again
-    return worker
-  }
-
-  /** Called twice for a thread that threw: on its error and on its exit. */
-  const lost = (worker: Worker, cause?: Error): void => {
-    const job = running.get(worker)
-    running.delete(worker)
-    idle.delete(worker)
-    if (isClosed || job === undefined) return
-    job.attempts++
-    log.warn({ err: cause, attempts: job.attempts }, 'password verification thread died')
-    if (job.attempts < 2) enqueue(job)
-    else job.reject(new Error('the thread that verifies the password died twice', { cause }))
-    dispatch()
+      .finally(() => setImmediate(dispatch))
   }
 
   return {
     verify: (login) =>
       new Promise((resolve, reject) => {
         if (isClosed) reject(new RegistryError('UNAVAILABLE'))
-        else enqueue({ login, resolve, reject, attempts: 0 })
+        else enqueue({ login, resolve, reject })
       }),
     async [Symbol.asyncDispose]() {
       isClosed = true
-      clearTimeout(spreading)
-      const workers = [...idle, ...running.keys()]
-      const jobs = [...running.values()]
-      for (let job = waiting.take(); job !== undefined; job = waiting.take()) jobs.push(job)
-      for (const { reject } of jobs) reject(new RegistryError('UNAVAILABLE'))
-      // Held again: a process with nothing else to do would end before they have.
-      for (const worker of workers) worker.ref()
-      await Promise.all(workers.map((worker) => worker.terminate()))
+      clearTimeout(timer)
+      for (let job = waiting.take(); job !== undefined; job = waiting.take()) {
+        job.reject(new RegistryError('UNAVAILABLE'))
+      }
+      await threads[Symbol.asyncDispose]()
     },
   }
-}
-
-/** A new verification thread. */
-export function startVerifierWorker(): Worker {
-  // From the sources this file ends in .ts, in dist in .js; tsc does not rewrite names in strings.
-  const file = new URL(`./verifier-worker${extname(import.meta.filename)}`, import.meta.url)
-  // Without the flags of this process: some, as --input-type, are refused beside a file.
-  return new Worker(file, { name: 'password-verifier', execArgv: [] })
 }
 
 /** As many threads as run side by side, and from three cores on one core left to the event loop. */

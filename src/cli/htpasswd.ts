@@ -1,14 +1,17 @@
-import { createInterface } from 'node:readline'
-import { type Readable, Writable } from 'node:stream'
 import type { Command } from 'commander'
 import { passwordProblem, printableName, userNameProblem } from '../auth/credential-rules.ts'
+import { htpasswdAddCommand } from '../auth/htpasswd-command.ts'
 import { readHtpasswd, replaceHtpasswd, withoutUser, withUser } from '../auth/htpasswd-edit.ts'
 import { parseHtpasswd } from '../auth/htpasswd-file.ts'
 import { hashPassword, verifyPassword } from '../auth/password-hash.ts'
 import { StartupError } from '../lib/startup-error.ts'
+import { readPassword } from './password-input.ts'
 
 /** bcrypt reads no further: a longer password would be right with any ending. */
 const maxBcryptBytes = 72
+
+/** What shells report for a command that Ctrl-C ended. */
+const interruptedExitCode = 130
 
 /**
  * Creates the user or replaces the password, with a bcrypt hash; every other byte of the file stays.
@@ -29,18 +32,19 @@ export async function addUser(
 }
 
 /**
- * Removes every line of the user; `removed` is false when there was none.
+ * Removes every line of the user; `removed` is false when there was none, `usersLeft` counts those
+ * who can still log in.
  * @throws StartupError when the file is missing or cannot be replaced
  */
 export async function removeUser(
   file: string,
   user: string,
-): Promise<{ readonly removed: boolean }> {
+): Promise<{ readonly removed: boolean; readonly usersLeft: number }> {
   const before = await readExisting(file)
   const after = withoutUser(before, user)
   const removed = after.length !== before.length
   if (removed) await replaceHtpasswd(file, after)
-  return { removed }
+  return { removed, usersLeft: parseHtpasswd(after).entries.length }
 }
 
 export type VerifyOutcome =
@@ -90,50 +94,13 @@ export async function listUsers(file: string): Promise<readonly ListedUser[]> {
   return [...usable, ...unusable].sort((a, b) => a.line - b.line)
 }
 
-type PasswordSource = {
-  /** A terminal, where the password is asked for and not shown; or anything else: its first line. */
-  input: Readable & { readonly isTTY?: boolean }
-  /** Where the questions go. */
-  output: Writable
-  /** Ask twice on a terminal, and insist on the same answer. */
-  confirm: boolean
-}
-
-/**
- * A password from a terminal or from the first line of a pipe, without its line end.
- * @throws StartupError when none is given or the confirmation differs
- */
-export async function readPassword({ input, output, confirm }: PasswordSource): Promise<string> {
-  if (!input.isTTY) return readFirstLine(input)
-  const silent = new Writable({ write: (_chunk, _encoding, done) => done() })
-  // One interface for both questions: a paste that answers both arrives as one chunk.
-  const terminal = createInterface({ input, output: silent, terminal: true, historySize: 0 })
-  const answers = terminal[Symbol.asyncIterator]()
-  const ask = async (question: string): Promise<string> => {
-    output.write(question)
-    const answer = await answers.next()
-    output.write('\n')
-    if (answer.done) throw new StartupError('no password was given')
-    return answer.value
-  }
-  try {
-    const password = await ask('Password: ')
-    if (confirm && (await ask('Password again: ')) !== password) {
-      throw new StartupError('the two passwords differ; nothing was changed')
-    }
-    return password
-  } finally {
-    terminal.close()
-  }
-}
-
 /** Adds `htpasswd add|remove|verify|list` to the command line. */
 export function registerHtpasswdCommands(program: Command): void {
   const htpasswd = program
     .command('htpasswd')
     .summary('manage the users who may log in')
     .description(
-      'Manage the users in an htpasswd file. Passwords are asked for on a terminal, or read as one\n' +
+      'Manage the users in an htpasswd file. Passwords are asked for on a terminal, or read as one ' +
         'line from standard input. A running server takes up changes within seconds.',
     )
     .addHelpText(
@@ -143,6 +110,12 @@ export function registerHtpasswdCommands(program: Command): void {
         '  $ tidegate htpasswd add conf/htpasswd ci < password.txt\n' +
         '  $ tidegate htpasswd list conf/htpasswd',
     )
+  // Who reads no further, as `head`, wants no more: not a failure.
+  htpasswd.hook('preAction', () => {
+    process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE') throw error
+    })
+  })
   htpasswd
     .command('add')
     .description('add a user, or give one a new password (bcrypt); creates the file when missing')
@@ -171,17 +144,24 @@ export function registerHtpasswdCommands(program: Command): void {
 async function runAdd(file: string, user: string): Promise<void> {
   requireUserName(user)
   const password = await askPassword(true)
+  if (password === undefined) return
   const { replaced } = await addUser(file, user, password)
   print(replaced ? `new password for ${user} in ${file}` : `user ${user} added to ${file}`)
 }
 
 async function runRemove(file: string, user: string): Promise<void> {
-  const { removed } = await removeUser(file, user)
+  const { removed, usersLeft } = await removeUser(file, user)
   report(removed, removed ? `user ${user} removed from ${file}` : `no user ${user} in ${file}`)
+  if (usersLeft > 0) return
+  process.stderr.write(
+    `warning: nobody can log in with ${file} any more, and Tidegate does not start with it\n`,
+  )
 }
 
 async function runVerify(file: string, user: string): Promise<void> {
-  const outcome = await verifyUser(file, user, await askPassword(false))
+  const password = await askPassword(false)
+  if (password === undefined) return
+  const outcome = await verifyUser(file, user, password)
   const messages = {
     right: `the password of ${user} is right`,
     wrong: `the password of ${user} is wrong`,
@@ -193,19 +173,21 @@ async function runVerify(file: string, user: string): Promise<void> {
 
 async function runList(file: string): Promise<void> {
   const users = await listUsers(file)
-  if (users.length === 0) print(`no users in ${file}`)
-  for (const entry of users) {
-    const name = entry.user ?? `(line ${entry.line})`
-    print(
-      'problem' in entry
-        ? `${name}\tcannot log in, line ${entry.line}: ${entry.problem}`
-        : `${name}\t${entry.scheme}${entry.cost > 1 ? `, cost ${entry.cost}` : ''}`,
-    )
-  }
+  print(users.length === 0 ? `no users in ${file}` : users.map(describeListed).join('\n'))
 }
 
-function askPassword(confirm: boolean): Promise<string> {
-  return readPassword({ input: process.stdin, output: process.stderr, confirm })
+function describeListed(entry: ListedUser): string {
+  const name = entry.user ?? `(line ${entry.line})`
+  return 'problem' in entry
+    ? `${name}\tcannot log in, line ${entry.line}: ${entry.problem}`
+    : `${name}\t${entry.scheme}${entry.cost > 1 ? `, cost ${entry.cost}` : ''}`
+}
+
+/** The password, or undefined after Ctrl-C, with the exit code set. */
+async function askPassword(confirm: boolean): Promise<string | undefined> {
+  const password = await readPassword({ input: process.stdin, output: process.stderr, confirm })
+  if (password === undefined) process.exitCode = interruptedExitCode
+  return password
 }
 
 function print(line: string): void {
@@ -221,7 +203,7 @@ async function readExisting(file: string): Promise<Buffer> {
   const bytes = await readHtpasswd(file)
   if (bytes !== undefined) return bytes
   throw new StartupError(
-    `${file}: there is no such file; create it with: tidegate htpasswd add ${file} USER`,
+    `${file}: there is no such file; create it with: ${htpasswdAddCommand(file)}`,
   )
 }
 
@@ -245,21 +227,4 @@ function requireNewPassword(password: string): void {
       ? `has ${bytes} bytes, and bcrypt reads only the first ${maxBcryptBytes}`
       : passwordProblem(password)
   if (problem !== undefined) throw new StartupError(`the password ${problem}; choose another`)
-}
-
-async function readFirstLine(input: Readable): Promise<string> {
-  const chunks: Buffer[] = []
-  for await (const chunk of input) {
-    chunks.push(Buffer.from(chunk))
-    if (chunks.at(-1)?.includes('\n')) break
-  }
-  const bytes = Buffer.concat(chunks)
-  const newline = bytes.indexOf('\n')
-  const line = bytes.subarray(0, newline < 0 ? bytes.length : newline)
-  try {
-    const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(line)
-    return text.replace(/\r$/, '')
-  } catch (cause) {
-    throw new StartupError('the password on standard input is not UTF-8', { cause })
-  }
 }

@@ -2,7 +2,10 @@ import { isIP } from 'node:net'
 import { join } from 'node:path'
 
 export type QuickstartFacts = {
+  /** Absolute: the commands are typed in another terminal, wherever that is. */
   readonly directory: string
+  /** What begins a command of ours, e.g. `tidegate`. */
+  readonly commandName: string
   readonly upstream: string
   /** The host that the printed commands name. */
   readonly host: string
@@ -16,6 +19,8 @@ export type QuickstartFacts = {
   readonly notices: readonly string[]
 }
 
+type AccountFacts = Pick<QuickstartFacts, 'directory' | 'commandName' | 'user' | 'password'>
+
 type Row = readonly [label: string, command: string]
 
 /** What a person needs after a quickstart, for a terminal: where, who, trust, log in, push. */
@@ -23,7 +28,7 @@ export function describeQuickstart(facts: QuickstartFacts): string[] {
   const registry = authority(facts.host, facts.port)
   return [
     ...section(`Tidegate serves https://${registry}`, addressRows(facts)),
-    ...section('User', userRows(facts)),
+    ...describeAccount(facts),
     ...section('Trust its certificate authority: for one tool', toolTrustRows(facts, registry)),
     ...section('or for the whole system, then restart docker', systemTrustRows(facts)),
     ...(facts.user === undefined ? [] : section('Log in', loginRows(facts.user, registry))),
@@ -32,6 +37,11 @@ export function describeQuickstart(facts: QuickstartFacts): string[] {
       ? []
       : ['Please note', ...facts.notices.map((line) => `  ${line}`), '']),
   ]
+}
+
+/** Who can log in, and the password if it was made just now: it is shown nowhere else. */
+export function describeAccount(facts: AccountFacts): string[] {
+  return section('User', userRows(facts))
 }
 
 function addressRows({ upstream, directory, otherHosts, host, port }: QuickstartFacts): Row[] {
@@ -49,17 +59,17 @@ function addressRows({ upstream, directory, otherHosts, host, port }: Quickstart
   ]
 }
 
-function userRows({ directory, user, password }: QuickstartFacts): Row[] {
+function userRows({ directory, commandName, user, password }: AccountFacts): Row[] {
   const htpasswd = quote(join(directory, 'htpasswd'))
   if (user === undefined) {
     return [
       [
         'nobody',
-        `no line of ${htpasswd} can be used; add one: tidegate htpasswd add ${htpasswd} admin`,
+        `no line of ${htpasswd} can be used; add one: ${commandName} htpasswd add ${htpasswd} admin`,
       ],
     ]
   }
-  const change = `tidegate htpasswd add ${htpasswd} ${quote(user)}`
+  const change = `${commandName} htpasswd add ${htpasswd} ${quote(user)}`
   return password === undefined
     ? [
         ['name', user],
@@ -122,6 +132,6 @@ function authority(host: string, port: number): string {
 }
 
 /** For a POSIX shell. */
-function quote(text: string): string {
+export function quote(text: string): string {
   return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`
 }

@@ -1,18 +1,21 @@
 import { randomInt } from 'node:crypto'
 import { mkdir, readFile } from 'node:fs/promises'
 import { isIP } from 'node:net'
-import { join, normalize, resolve } from 'node:path'
+import { join, resolve } from 'node:path'
 import type { Command } from 'commander'
 import { stringify } from 'yaml'
 import { readHtpasswd, replaceHtpasswd, withUser } from '../auth/htpasswd-edit.ts'
 import { parseHtpasswd } from '../auth/htpasswd-file.ts'
 import { hashPassword } from '../auth/password-hash.ts'
+import { loadConfig } from '../config/load.ts'
+import type { Config } from '../config/schema.ts'
 import { parseListenAddress, parseUpstreamUrl } from '../config/values.ts'
+import { describeReadProblem, describeWriteProblem } from '../lib/file-problem.ts'
+import { replaceFile } from '../lib/replace-file.ts'
 import { StartupError } from '../lib/startup-error.ts'
-import { writeFileDurably } from '../tls/durable-file.ts'
 import { isHostName, listHostNames } from '../tls/host-names.ts'
 import { ensureServerCertificate } from '../tls/local-certificate.ts'
-import { describeQuickstart } from './quickstart-messages.ts'
+import { describeAccount, describeQuickstart, quote } from './quickstart-messages.ts'
 
 export type QuickstartOptions = {
   /** Where everything that is made is kept. */
@@ -26,10 +29,13 @@ export type QuickstartOptions = {
 }
 
 export type Quickstart = {
-  /** A configuration in registry:2's form, as `config.yml` has it. */
-  readonly config: Record<string, unknown>
-  /** What to tell the person at the terminal, line by line. */
-  readonly messages: string[]
+  /** What `config.yml` says. */
+  readonly config: Config
+  readonly warnings: readonly string[]
+  /** What to tell the person at the terminal once it listens, line by line. */
+  readonly messages: readonly string[]
+  /** The part of them about the user, which must be told even if it never listens. */
+  readonly account: readonly string[]
 }
 
 const firstUser = 'admin'
@@ -43,53 +49,76 @@ const configHeader = `# Written by "tidegate quickstart", which neither reads no
 
 /**
  * Makes what a first start needs in `directory`, keeping all that is there: a local authority and a
- * server certificate, an htpasswd file with one user, and the configuration as config.yml. The
- * user's password is in the messages of the run that makes the user, and nowhere else.
+ * server certificate, the configuration as config.yml, and an htpasswd file with one user. The
+ * user's password is in the answer of the run that makes the user, and nowhere else; so the user
+ * comes last, when nothing more can fail. Only the options count, neither variables nor config.yml.
  * @throws StartupError on bad options, a folder that cannot be used, or files that do not fit
  */
-export async function prepareQuickstart(options: QuickstartOptions): Promise<Quickstart> {
+export async function prepareQuickstart(
+  options: QuickstartOptions,
+  commandName: string,
+): Promise<Quickstart> {
   const { host, port } = checkOptions(options)
-  const directory = normalize(`${options.directory}/`)
+  const directory = resolve(options.directory)
+  const document = createDocument({ ...options, directory })
+  const loaded = await loadConfig({ env: {}, overrides: document })
   await ensureDirectory(directory)
   const hostNames = await listHostNames()
   const extraNames = [options.hostname?.toLowerCase(), isWildcard(host) ? undefined : host]
   const names = [...new Set([...hostNames, ...extraNames.filter((name) => name !== undefined)])]
   const certificateNotices = await ensureServerCertificate(directory, names)
-
-  const config = createConfig({ ...options, directory })
-  const configNotices = await ensureConfigFile(directory, config)
+  const configNotices = await ensureConfigFile(directory, document, commandName)
   const account = await ensureUser(join(directory, 'htpasswd'))
+  const facts = { directory, commandName, ...account }
   const messages = describeQuickstart({
-    directory,
+    ...facts,
     upstream: options.upstream,
     host: options.hostname?.toLowerCase() ?? (isWildcard(host) ? 'localhost' : host),
     otherHosts: isWildcard(host) ? hostNames : [],
     port,
-    ...account,
     notices: [...certificateNotices, ...configNotices],
   })
-  return { config, messages }
+  return { ...loaded, messages, account: describeAccount(facts) }
 }
 
-/** Adds `quickstart` to the command line; `run` gets what `prepareQuickstart` returns. */
+type Surroundings = {
+  /** What begins a command of ours, for advice. */
+  readonly commandName: string
+  /** Serves until it is told to stop; calls `onListening` when clients can connect. */
+  serve(config: Config, warnings: readonly string[], onListening: () => void): Promise<void>
+  print(lines: readonly string[]): void
+}
+
+/** Adds `quickstart` to the command line. */
 export function registerQuickstartCommand(
   program: Command,
-  run: (config: Record<string, unknown>, messages: string[]) => Promise<void>,
+  { commandName, serve, print }: Surroundings,
 ): void {
   program
     .command('quickstart')
     .summary('serve with a certificate and a user made on the spot')
     .description(
-      'Serve with a local certificate authority, a certificate for this host and one user, all made\n' +
-        'on the first start and kept in a folder. Prints how to trust the certificate and log in.',
+      'Serve with a local certificate authority, a certificate for this host and one user, all ' +
+        'made on the first start and kept in a folder. Prints how to trust the certificate and ' +
+        'log in. Its options are all that counts: REGISTRY_* variables are not read.',
     )
     .option('--directory <path>', 'folder for what is made', './data')
     .option('--addr <host:port>', 'where to listen', '0.0.0.0:8443')
     .option('--upstream <url>', 'the registry that requests go to', 'http://127.0.0.1:5000')
     .option('--hostname <name>', 'another name or address that clients use for this host')
     .action(async (options: QuickstartOptions) => {
-      const { config, messages } = await prepareQuickstart(options)
-      await run(config, messages)
+      const quickstart = await prepareQuickstart(options, commandName)
+      let untold = quickstart.account
+      try {
+        await serve(quickstart.config, quickstart.warnings, () => {
+          untold = []
+          print(quickstart.messages)
+        })
+      } catch (error) {
+        // The user stays although nothing was served, and the password is known only here.
+        if (untold.length > 0) print(untold)
+        throw error
+      }
     })
 }
 
@@ -137,16 +166,11 @@ async function ensureDirectory(directory: string): Promise<void> {
   try {
     await mkdir(directory, { recursive: true, mode: 0o700 })
   } catch (cause) {
-    const code = cause instanceof Error && 'code' in cause ? cause.code : cause
-    const reason = code === 'EEXIST' || code === 'ENOTDIR' ? 'a file is in the way' : code
-    throw new StartupError(
-      `--directory: ${directory} cannot be made (${reason}); name a folder that can be written`,
-      { cause },
-    )
+    throw new StartupError(`--directory: ${directory} ${describeWriteProblem(cause)}`, { cause })
   }
 }
 
-function createConfig({ directory, addr, upstream }: QuickstartOptions): Record<string, unknown> {
+function createDocument({ directory, addr, upstream }: QuickstartOptions): Record<string, unknown> {
   const path = (file: string): string => resolve(directory, file)
   return {
     version: '0.1',
@@ -158,17 +182,18 @@ function createConfig({ directory, addr, upstream }: QuickstartOptions): Record<
 
 async function ensureConfigFile(
   directory: string,
-  config: Record<string, unknown>,
+  document: Record<string, unknown>,
+  commandName: string,
 ): Promise<string[]> {
   const path = join(directory, 'config.yml')
-  const text = configHeader + stringify(config)
-  const existing = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return undefined
-    throw new StartupError(`${path} cannot be read (${error.code}); check it or remove it`)
+  const text = configHeader + stringify(document)
+  const existing = await readFile(path, 'utf8').catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code === 'ENOENT') return undefined
+    throw new StartupError(`${path} ${describeReadProblem(cause)}`, { cause })
   })
-  if (existing === undefined) await writeFileDurably(path, text, 0o600)
+  if (existing === undefined) await replaceFile(path, text, { mode: 0o600 })
   if (existing === undefined || existing === text) return []
-  return [`${path} differs from what runs now; to run it: tidegate serve ${path}`]
+  return [`${path} differs from what runs now; to run it: ${commandName} serve ${quote(path)}`]
 }
 
 /** A file with any line that is meant for a user is the operator's, and stays as it is. */

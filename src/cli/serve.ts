@@ -5,16 +5,25 @@ import { createLog } from '../observability/log.ts'
 
 /** Exit code of a start that the operator must mend first; sysexits EX_CONFIG. */
 export const configExitCode = 78
+/** Time that transfers get to finish after a fault of ours. */
+const faultDrainMs = 10_000
 
 /**
  * Serves until SIGTERM or SIGINT, then drains; a second signal ends it at once. Resolves when
- * everything is closed.
+ * everything is closed. `onListening` is called as soon as clients can connect.
  */
-export async function serve(config: Config, warnings: readonly string[]): Promise<void> {
+export async function serve(
+  config: Config,
+  warnings: readonly string[],
+  onListening?: () => void,
+): Promise<void> {
   const log = createLog(config.log)
   for (const warning of warnings) log.warn(warning)
   const app = await startApp(config, log)
   log.info({ url: app.url, upstream: config.upstream.url }, 'listening')
+  onListening?.()
+  ignoreReloadSignals(log)
+  stopOnFault(app, log)
   const signal = await nextSignal()
   log.info(
     { signal, drainTimeoutMs: config.http.draintimeout },
@@ -30,6 +39,30 @@ async function drain(app: App, log: Logger): Promise<void> {
   else log.info('stopped')
   // Signal handlers and pooled sockets of a forced stop would keep the process.
   process.exit(outcome === 'again' ? 1 : 0)
+}
+
+/**
+ * Signals that mean "reload" elsewhere change nothing here: files are watched. Unhandled, SIGHUP would
+ * end the process without a drain, and SIGUSR1 open Node's inspector to every local user.
+ */
+function ignoreReloadSignals(log: Logger): void {
+  for (const signal of ['SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const) {
+    process.on(signal, () => {
+      log.info(
+        { signal },
+        'nothing to do: certificates and users are reloaded when their files change',
+      )
+    })
+  }
+}
+
+/** A fault that nobody foresaw leaves unknown state behind: no new work, a short drain, and out. */
+function stopOnFault(app: App, log: Logger): void {
+  process.once('uncaughtException', (error) => {
+    log.error({ err: error }, 'unforeseen fault: stopping')
+    setTimeout(() => process.exit(1), faultDrainMs).unref()
+    void app.stop().finally(() => process.exit(1))
+  })
 }
 
 function nextSignal(): Promise<NodeJS.Signals> {

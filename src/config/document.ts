@@ -49,7 +49,8 @@ export function parseDocument(
   const [document, second] = documents
   const error = documents.flatMap(({ errors, warnings }) => [...errors, ...warnings])[0]
   if (error !== undefined) {
-    throw new DocumentError(`${at(error.pos[0])}: ${describeYamlError(error, text)}`)
+    const start = openBracket(error, documents) ?? error.pos[0]
+    throw new DocumentError(`${at(start)}: ${describeYamlError(error, text)}`)
   }
   if (second !== undefined) {
     const start = second.range[0]
@@ -58,6 +59,23 @@ export function parseDocument(
   if (document === undefined || document.contents === null) return undefined
   const tree = createBuilder(document, at)(document.contents, locate(1, 1), 0)
   return tree.kind === 'scalar' && tree.text === '' ? undefined : tree
+}
+
+/** Where the bracket stands that is never closed: the parser names the place where it gave up. */
+function openBracket(
+  { code, pos: [end] }: yaml.YAMLError,
+  documents: readonly yaml.Document.Parsed[],
+): number | undefined {
+  let start: number | undefined
+  if (code !== 'BAD_INDENT') return undefined
+  for (const document of documents) {
+    yaml.visit(document, {
+      Collection: (_, { flow, range }) => {
+        if (flow && range && range[0] < end && end <= range[1]) start = range[0]
+      },
+    })
+  }
+  return start
 }
 
 function describeYamlError({ code, message, pos }: yaml.YAMLError, text: string): string {

@@ -1,6 +1,6 @@
 import { DocumentError, parseDocument, type Tree, type TreeMap, textScalar } from './document.ts'
 import { type Address, expandChoices, setAt } from './edit.ts'
-import { type KeyNode, keyTree, knownPaths } from './keys.ts'
+import { implementedPaths, type KeyNode, keyTree, knownPaths } from './keys.ts'
 import { nearestPath } from './nearest.ts'
 import { problemLine, type Report } from './report.ts'
 
@@ -128,7 +128,7 @@ function describeUnknown(name: string): string {
     return 'a header name with "_" cannot be part of a variable: use REGISTRY_HTTP_HEADERS=\'{Name: [value]}\''
   }
   const path = name.slice(PREFIX.length).toLowerCase().replaceAll('_', '.')
-  const nearest = nearestPath(path, knownPaths)
+  const nearest = nearestPath(path, knownPaths, implementedPaths)
   const meant =
     nearest === undefined
       ? ''

@@ -36,6 +36,11 @@ export const keyTree: KeyNode = createKeyTree()
 /** Every known key as a dotted path, without the items of lists: what a mistyped key is compared with. */
 export const knownPaths: readonly string[] = listPaths(keyTree)
 
+/** Those of the known paths that do something. */
+export const implementedPaths: readonly string[] = listImplemented()
+  .filter(({ path }) => !path.includes('[]'))
+  .map(({ path }) => path.join('.'))
+
 /** The node of `key` in a map at `node`, or undefined if nobody knows that key. */
 export function childOf(node: KeyNode, key: string): KeyNode | undefined {
   if (node.free) return node

@@ -1,6 +1,8 @@
 import { isUtf8 } from 'node:buffer'
-import { readFile, stat } from 'node:fs/promises'
+import { createReadStream } from 'node:fs'
+import { stat } from 'node:fs/promises'
 import type * as z from 'zod'
+import { describeReadProblem } from '../lib/file-problem.ts'
 import { StartupError } from '../lib/startup-error.ts'
 import {
   DocumentError,
@@ -12,6 +14,7 @@ import {
 } from './document.ts'
 import { expandChoices, getAt, setAt } from './edit.ts'
 import { applyEnvironment } from './environment.ts'
+import { splitItems } from './fields.ts'
 import { type KeyNode, keyTree } from './keys.ts'
 import { createReport, problemLine, type Report, showValue } from './report.ts'
 import { reviewTree } from './review.ts'
@@ -76,27 +79,22 @@ async function readTree(file: string): Promise<TreeMap> {
   throw new StartupError(`${file}:1:1: expected sections such as http: and upstream:`)
 }
 
-const fileProblems: ReadonlyMap<string | undefined, string> = new Map([
-  ['ENOENT', 'there is no such file'],
-  ['ENOTDIR', 'there is no such file'],
-  ['EACCES', 'it is not readable by this user'],
-  ['EPERM', 'it is not readable by this user'],
-])
-
+/** Never more than the limit is read: a device has no end, and a size of 0. */
 async function readBytes(file: string): Promise<Buffer> {
+  const problem = (text: string, options?: ErrorOptions) =>
+    new StartupError(`configuration file: ${file} ${text}`, options)
   try {
     const status = await stat(file)
-    if (status.isDirectory())
-      throw new StartupError(`${file}: a directory, not a configuration file`)
-    if (status.size > MAX_FILE_BYTES) {
-      throw new StartupError(`${file}: larger than 1 MiB: this is not a configuration file`)
+    if (!status.isFile() && !status.isDirectory()) {
+      throw problem('is not a regular file; write the configuration into one')
     }
-    return await readFile(file)
+    const chunks = await createReadStream(file, { end: MAX_FILE_BYTES }).toArray()
+    const bytes = Buffer.concat(chunks)
+    if (bytes.length <= MAX_FILE_BYTES) return bytes
+    throw problem('is larger than 1 MiB: this is not a configuration file')
   } catch (cause) {
-    if (cause instanceof StartupError || !(cause instanceof Error)) throw cause
-    const code = 'code' in cause && typeof cause.code === 'string' ? cause.code : undefined
-    const reason = fileProblems.get(code) ?? `it cannot be read (${code ?? cause.message})`
-    throw new StartupError(`${file}: the configuration file: ${reason}`, { cause })
+    if (cause instanceof StartupError) throw cause
+    throw problem(describeReadProblem(cause), { cause })
   }
 }
 
@@ -145,8 +143,10 @@ function reportIssue(
   // A rule that names a missing key says more than the schema.
   if (reported.has(issue.path.join('.'))) return
   const isMissing = isAbsent(root, issue.path)
-  // A missing section is told by the rule about its required key.
-  if (isMissing && [...reported].some((path) => path.startsWith(`${issue.path.join('.')}.`))) return
+  // A section that is missing or fits no form is told by the rule about its required key.
+  const hasForms = issue.code === 'invalid_union'
+  const below = `${issue.path.join('.')}.`
+  if ((isMissing || hasForms) && [...reported].some((path) => path.startsWith(below))) return
   const path = issue.path.map(String)
   const message = isMissing ? describeMissing(path, issue.message) : issue.message
   report.problem(findingLine(root, { path, message }))
@@ -170,8 +170,7 @@ function describeMissing(path: readonly string[], message: string): string {
 /** A finding with the place of its key, or of the closest section around it, and the key's value. */
 function findingLine(root: TreeMap, { path, message }: Finding): string {
   const name = path.join('.')
-  const node = getAt(root, path)
-  const shown = node?.kind === 'scalar' ? showValue(name, node.text) : ''
+  const shown = showValue(name, scalarText(root, path))
   let { origin } = root
   for (let length = path.length; length > 0; length -= 1) {
     const around = getAt(root, path.slice(0, length))
@@ -180,4 +179,12 @@ function findingLine(root: TreeMap, { path, message }: Finding): string {
     break
   }
   return problemLine(origin, name, `${message}${shown}`)
+}
+
+/** The text of a scalar, or of an item of the comma form of a list; else nothing. */
+function scalarText(root: TreeMap, path: readonly string[]): string {
+  const node = getAt(root, path)
+  if (node !== undefined) return node.kind === 'scalar' ? node.text : ''
+  const list = getAt(root, path.slice(0, -1))
+  return list?.kind === 'scalar' ? (splitItems(list.text)[Number(path.at(-1))] ?? '') : ''
 }

@@ -14,18 +14,34 @@ export function editDistance(a: string, b: string): number {
 
 /**
  * The known path that `path` was probably meant to be: a key of the same section with a similar
- * name, the same key in another section, or a path that is similar as a whole.
+ * name or one that begins alike, the same key in another section, or a path that is similar as a
+ * whole. Paths in `preferred` come first, and are the only ones from other sections.
  */
-export function nearestPath(path: string, known: readonly string[]): string | undefined {
+export function nearestPath(
+  path: string,
+  known: readonly string[],
+  preferred: readonly string[] = known,
+): string | undefined {
   const wanted = path.slice(0, 200).toLowerCase()
   const key = lastKey(wanted)
-  const siblings = known.filter((candidate) => parentOf(candidate) === parentOf(wanted))
   return (
-    closest(key, siblings, lastKey) ??
-    known.find((candidate) => candidate.endsWith(`.${wanted}`)) ??
-    known.find((candidate) => candidate !== wanted && lastKey(candidate) === key) ??
-    closest(wanted, known, (candidate) => candidate)
+    nearestSibling(wanted, preferred) ??
+    nearestSibling(wanted, known) ??
+    preferred.find((candidate) => candidate.endsWith(`.${wanted}`)) ??
+    preferred.find((candidate) => candidate !== wanted && lastKey(candidate) === key) ??
+    closest(wanted, preferred, (candidate) => candidate)
   )
+}
+
+function nearestSibling(wanted: string, known: readonly string[]): string | undefined {
+  const key = lastKey(wanted)
+  const siblings = known.filter((candidate) => parentOf(candidate) === parentOf(wanted))
+  return closest(key, siblings, lastKey) ?? siblings.find((path) => beginAlike(lastKey(path), key))
+}
+
+/** `password` and `passwordfile`, `cert` and `certificate`. */
+function beginAlike(a: string, b: string): boolean {
+  return Math.min(a.length, b.length) >= 3 && (a.startsWith(b) || b.startsWith(a))
 }
 
 function closest(

@@ -10,7 +10,7 @@ import { formatListenAddress } from './values.ts'
  */
 export function formatConfig(config: Config): string {
   const { http, auth, cors, ...rest } = config
-  const { debug } = http
+  const { debug, tls } = http
   return stringify(
     printable(
       {
@@ -19,6 +19,7 @@ export function formatConfig(config: Config): string {
           ...http,
           addr: formatListenAddress(http.addr),
           ...(debug !== undefined && { debug: { addr: formatListenAddress(debug.addr) } }),
+          ...(tls?.clientcas.length === 0 && { tls: withoutClients(tls) }),
         },
         auth: auth.htpasswd === undefined ? 'none' : auth,
         ...(cors !== undefined && { cors: { ...cors, maxage: cors.maxage * 1000 } }),
@@ -27,6 +28,13 @@ export function formatConfig(config: Config): string {
     ),
     { lineWidth: 0 },
   )
+}
+
+type Tls = NonNullable<Config['http']['tls']>
+
+/** What is asked of client certificates may only be said beside authorities. */
+function withoutClients({ clientcas: _cas, clientauth: _auth, ...tls }: Tls) {
+  return tls
 }
 
 function printable(value: unknown, node: KeyNode | undefined): unknown {

@@ -1,4 +1,4 @@
-import { keyTree, knownPaths } from './keys.ts'
+import { implementedPaths, keyTree, knownPaths } from './keys.ts'
 import { nearestPath } from './nearest.ts'
 
 /** What is found wrong with a configuration: everything is collected, then reported at once. */
@@ -40,7 +40,7 @@ export function showValue(path: string, text: string): string {
 
 /** `; did you mean …?`, or what is known there instead. */
 export function suggestion(path: string): string {
-  const nearest = nearestPath(path, knownPaths)
+  const nearest = nearestPath(path, knownPaths, implementedPaths)
   if (nearest !== undefined) return `; did you mean ${nearest}?`
   const parent = path.split('.').slice(0, -1)
   let node = keyTree

@@ -41,8 +41,9 @@ const tls = section({
       'TLS 1.2 suites by IANA or OpenSSL name, only those with forward secrecy and authenticated encryption; empty = the safe suites.',
     example: '[TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256]',
   }),
-  clientcas: list(path).prefault([]).meta({
-    description: 'PEM files of authorities whose client certificates are accepted.',
+  clientcas: list(path).exactOptional().meta({
+    description:
+      'PEM files of authorities whose client certificates are accepted. Absent = clients are asked for none.',
     example: '[/certs/clients.crt]',
   }),
   clientauth: choice([
@@ -51,11 +52,17 @@ const tls = section({
     'verify-client-cert-if-given',
     'require-and-verify-client-cert',
   ])
-    .prefault('require-and-verify-client-cert')
-    .describe(
-      'What is asked of client certificates once `clientcas` is set. The `request` and `require-any` forms accept certificates of anyone.',
-    ),
-})
+    .exactOptional()
+    .meta({
+      description:
+        'What is asked of client certificates; needs `clientcas`. The `request` and `require-any` forms accept certificates of anyone. Absent = `require-and-verify-client-cert`.',
+      example: 'require-and-verify-client-cert',
+    }),
+}).transform(({ clientcas = [], clientauth, ...rest }) => ({
+  ...rest,
+  clientcas,
+  clientauth: clientauth ?? ('require-and-verify-client-cert' as const),
+}))
 
 /** `http`: the server that clients meet. */
 export const http = z.preprocess(

@@ -31,6 +31,9 @@ const log = section({
     .describe('The access log.'),
 })
 
+/** Where the token endpoints of known registries are. */
+export const defaultTokenPaths = ['/auth/token', '/service/token', '/v2/token']
+
 const upstream = section({
   url: scalar('URL', parseUpstreamUrl).meta({
     description: 'The registry behind: `http://host:port`, `https://host:port` or `unix:///path`.',
@@ -60,7 +63,7 @@ const upstream = section({
       type: 'strip | pass | section',
     }),
   tokenpaths: list(scalar('path', parseTokenPath))
-    .prefault(['/auth/token', '/service/token', '/v2/token'])
+    .prefault(defaultTokenPaths)
     .describe(
       'Paths of the backend’s own token endpoint, forwarded only with `authorization: pass`.',
     ),

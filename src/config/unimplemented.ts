@@ -49,7 +49,7 @@ export const unimplemented: readonly Unimplemented[] = [
   ),
   warning(
     'storage',
-    'ignored: Tidegate stores nothing itself, and the registry at upstream.url uses its own storage settings',
+    'Tidegate stores nothing itself: the registry at upstream.url has its own storage settings',
     'filesystem.rootdirectory',
     'filesystem.maxthreads',
     's3.*',

@@ -12,8 +12,8 @@ export type Exchange = {
   readonly startedAt: number
   /** The client waits for `100 Continue` before it sends its body; RFC 9110 section 10.1.1. */
   readonly expectsContinue: boolean
-  /** Headers that any answer carries: name and value in turn. */
-  readonly headers: string[]
+  /** Headers that any answer carries, as of the moment it begins: name and value in turn. */
+  readonly headers: () => string[]
   readonly progress: { bytesIn: number; bytesOut: number }
   origin?: Origin
   route?: Route

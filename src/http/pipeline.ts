@@ -48,13 +48,14 @@ export type RequestHandler = (
  */
 export function createPipeline(parts: PipelineParts): RequestHandler {
   return (req, res, expectsContinue = false) => {
+    const id = randomUUID()
     const exchange: Exchange = {
-      id: randomUUID(),
+      id,
       req,
       res,
       startedAt: performance.now(),
       expectsContinue,
-      headers: [],
+      headers: () => answerHeaders(id, req, parts),
       progress: { bytesIn: 0, bytesOut: 0 },
     }
     res.on('error', (error) =>
@@ -68,7 +69,6 @@ export function createPipeline(parts: PipelineParts): RequestHandler {
 async function answer(exchange: Exchange, parts: PipelineParts): Promise<void> {
   const { res } = exchange
   try {
-    collectHeaders(exchange, parts)
     await route(exchange, parts)
   } catch (thrown) {
     const error = toRegistryError(thrown)
@@ -76,16 +76,15 @@ async function answer(exchange: Exchange, parts: PipelineParts): Promise<void> {
     logFailure(error, exchange, parts.log)
     if (res.headersSent || res.destroyed) res.destroy()
     else
-      sendError(exchange, { error: withRequestId(error, exchange.id), headers: exchange.headers })
+      sendError(exchange, { error: withRequestId(error, exchange.id), headers: exchange.headers() })
   }
 }
 
-function collectHeaders({ id, req, headers }: Exchange, parts: PipelineParts): void {
-  headers.push('X-Request-Id', id, ...parts.headers, ...parts.cors.headersFor(req.headers))
-  if (/^\/v2(?:[/?]|$)/.test(req.url ?? '')) {
-    headers.push('Docker-Distribution-Api-Version', 'registry/2.0')
-  }
+function answerHeaders(id: string, req: IncomingMessage, parts: PipelineParts): string[] {
+  const headers = ['X-Request-Id', id, 'Docker-Distribution-Api-Version', 'registry/2.0']
+  headers.push(...parts.headers, ...parts.cors.headersFor(req.headers))
   if (parts.isDraining()) headers.push('Connection', 'close')
+  return headers
 }
 
 async function route(exchange: Exchange, parts: PipelineParts): Promise<void> {
@@ -94,7 +93,7 @@ async function route(exchange: Exchange, parts: PipelineParts): Promise<void> {
   const found: Route = isToken ? { kind: 'extension' } : parseRoute(target)
   exchange.route = found
   if (found.kind === 'local') {
-    await answerLocal({ to: exchange, path: found.path, headers: exchange.headers }, parts.health)
+    await answerLocal({ to: exchange, path: found.path, headers: exchange.headers() }, parts.health)
     return
   }
   const preflight = parts.cors.preflightHeaders(exchange.req)
@@ -119,7 +118,7 @@ function answersOptions(exchange: Exchange, found: Route): boolean {
   const methods: readonly string[] = methodsOf(found)
   const allow = [...methods, 'OPTIONS'].join(', ')
   if (method === 'OPTIONS') {
-    sendReply(exchange, { status: 204, headers: ['Allow', allow, ...exchange.headers] })
+    sendReply(exchange, { status: 204, headers: ['Allow', allow, ...exchange.headers()] })
     return true
   }
   if (methods.includes(method)) return false

@@ -25,7 +25,8 @@ export function sendReply(
   { status, headers, body }: Reply,
 ): void {
   const length = body === undefined ? [] : ['Content-Length', String(Buffer.byteLength(body))]
-  const closing = req.complete || !hasBody(req) ? [] : ['Connection', 'close']
+  const mustClose = !req.complete && hasBody(req) && !headers.includes('Connection')
+  const closing = mustClose ? ['Connection', 'close'] : []
   res.writeHead(status, [...headers, ...length, ...closing])
   if (body !== undefined && req.method !== 'HEAD') {
     res.write(body)

@@ -7,6 +7,19 @@ const maxLingerMs = 2000
 const maxLingerBytes = 16 * 1024 * 1024
 
 /**
+ * Takes in a body that nobody wants and forgets it, up to a bound. Reading on is what shows that the
+ * client has left.
+ */
+export function discardBody(req: IncomingMessage): void {
+  let bytes = 0
+  req.on('data', (chunk: Buffer) => {
+    bytes += chunk.length
+    if (bytes > maxLingerBytes) req.pause()
+  })
+  req.resume()
+}
+
+/**
  * Ends a response whose head and body are written. If its request is still arriving, the rest is
  * discarded for a moment first: a socket closed over unread bytes is reset, and a reset takes the
  * answer away from a client that has not read it yet. Such a response must say `Connection: close`.

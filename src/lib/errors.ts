@@ -16,7 +16,7 @@ const errors = {
 
   REQUEST_INVALID: { status: 400, message: 'the request cannot be understood' },
   NOT_FOUND: { status: 404, message: 'there is nothing at this path' },
-  REQUEST_TIMEOUT: { status: 408, message: 'the request body stopped arriving' },
+  REQUEST_TIMEOUT: { status: 408, message: 'the client stood still for too long' },
   REQUEST_TOO_LARGE: {
     status: 413,
     message: 'the request body is larger than this server accepts',

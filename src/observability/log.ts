@@ -11,13 +11,16 @@ export type LogSettings = {
 /** Values under these keys never reach a line, whoever logs them. */
 const secrets = ['authorization', 'password', 'secret', 'cookie', 'token', '_state']
 
+/** Lines that wait for a reader that stands still; beyond that they are dropped, not the server. */
+const maxWaitingBytes = 8 * 1024 * 1024
+
 /**
- * The process's log: one line an event, JSON by default. Writing is synchronous, so that the lines
- * before a crash are there; an access record costs a few microseconds.
+ * The process's log: one line an event, JSON by default. Lines are written at once, not gathered, so
+ * that those before a crash are there.
  */
 export function createLog(
   settings: LogSettings,
-  destination: DestinationStream = pino.destination(1),
+  destination: DestinationStream = openStandardOutput(),
 ): Logger {
   const base: LoggerOptions = {
     level: settings.level,
@@ -34,6 +37,23 @@ export function createLog(
     case 'text':
       return pino(base, { write: (line) => destination.write(formatTextLine(line)) })
   }
+}
+
+/** Standard output, within bounds: nobody may fill memory by requests whose records are not read. */
+function openStandardOutput(): DestinationStream {
+  const output = pino.destination({ dest: 1, sync: true, maxLength: maxWaitingBytes })
+  let dropped = 0
+  output.on('drop', () => {
+    dropped += 1
+  })
+  output.on('drain', () => {
+    if (dropped > 0)
+      process.stderr.write(
+        `tidegate: ${dropped} log lines were dropped: standard output was not read\n`,
+      )
+    dropped = 0
+  })
+  return output
 }
 
 /** The field names that registry:2's `logstash` formatter writes. */

@@ -21,11 +21,18 @@ export type BodyWriter = {
 const headRoom = 10
 const tailRoom = 2
 
+/** Body that may wait here and in the socket for a slow upstream. Marks below 256 KiB make the client's
+ *  socket stop and start all the time. */
+const maxWaitingBytes = 1024 * 1024
+
 /**
  * Writes one request body. TLS hands over 16 KiB at a time, each in memory of its own; writing each
  * costs a system call (65,536 a GiB), and keeping each until it is written lets garbage grow by 100 MiB.
- * So the pieces that arrive in one turn of the event loop are gathered in a buffer that is used again,
- * and leave together, as one chunk when the body is chunked.
+ * So the pieces that arrive in one turn of the event loop are gathered in buffers that are used again,
+ * and leave together, each as one chunk when the body is chunked.
+ *
+ * They leave at the end of the turn and never before: an answer that the upstream gave before it closed
+ * is then read before a write finds the connection closed.
  */
 export function createBodyWriter(
   socket: Socket,
@@ -33,30 +40,35 @@ export function createBodyWriter(
   onDrain: () => void,
 ): BodyWriter {
   const isChunked = framing.kind === 'chunked'
-  let gathering: Buffer | undefined
-  let end = headRoom
+  let gathered: { readonly buffer: Buffer; end: number }[] = []
   let sent = 0
   let scheduled: NodeJS.Immediate | undefined
 
   const flush = (): void => {
     clearImmediate(scheduled)
     scheduled = undefined
-    if (gathering === undefined) return
-    const full = gathering
-    gathering = undefined
-    const bytes = isChunked ? frameChunk(full, end) : full.subarray(headRoom, end)
-    end = headRoom
-    socket.write(bytes, () => giveBuffer(full))
+    const leaving = gathered
+    gathered = []
+    socket.cork()
+    for (const { buffer, end } of leaving) {
+      const bytes = isChunked ? frameChunk(buffer, end) : buffer.subarray(headRoom, end)
+      socket.write(bytes, () => giveBuffer(buffer))
+    }
+    socket.uncork()
   }
   const flushAndResume = (): void => {
     flush()
     if (!socket.writableNeedDrain) onDrain()
   }
   const gather = (piece: Buffer, from: number): number => {
-    gathering ??= takeBuffer()
-    const copied = piece.copy(gathering, end, from, from + bodyBufferBytes - tailRoom - end)
-    end += copied
-    if (end === bodyBufferBytes - tailRoom) flush()
+    let last = gathered.at(-1)
+    if (last === undefined || last.end === bodyBufferBytes - tailRoom) {
+      last = { buffer: takeBuffer(), end: headRoom }
+      gathered.push(last)
+    }
+    const room = bodyBufferBytes - tailRoom - last.end
+    const copied = piece.copy(last.buffer, last.end, from, from + room)
+    last.end += copied
     return copied
   }
   socket.on('drain', onDrain)
@@ -66,8 +78,8 @@ export function createBodyWriter(
       sent += piece.length
       for (let at = 0; at < piece.length; ) at += gather(piece, at)
       release(piece)
-      if (gathering !== undefined) scheduled ??= setImmediate(flushAndResume)
-      return !socket.writableNeedDrain
+      scheduled ??= setImmediate(flushAndResume)
+      return !socket.writableNeedDrain && gathered.length * bodyBufferBytes < maxWaitingBytes
     },
     end() {
       if (framing.kind === 'sized' && sent !== framing.length) return false
@@ -78,8 +90,8 @@ export function createBodyWriter(
     },
     stop() {
       clearImmediate(scheduled)
-      if (gathering !== undefined) giveBuffer(gathering)
-      gathering = undefined
+      for (const { buffer } of gathered) giveBuffer(buffer)
+      gathered = []
       socket.off('drain', onDrain)
     },
   }

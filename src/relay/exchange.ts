@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { endResponse } from '../lib/end-response.ts'
+import { discardBody, endResponse } from '../lib/end-response.ts'
 import { RegistryError } from '../lib/errors.ts'
 import { createIdleTimer } from '../lib/idle-timer.ts'
 import type { Connection, RequestHead, ResponseListener } from './connection.ts'
@@ -16,8 +16,8 @@ export type RelayedExchange = {
   readonly clientAddress: string
   /** The client waits for `100 Continue` before it sends its body. */
   readonly expectsContinue: boolean
-  /** Headers of the front for the answer: name and value in turn. */
-  readonly ownHeaders: readonly string[]
+  /** Headers of the front for an answer that begins now: name and value in turn. */
+  readonly ownHeaders: () => readonly string[]
   /** Bytes of body that have passed each way. */
   readonly progress: { bytesIn: number; bytesOut: number }
 }
@@ -91,14 +91,13 @@ export function runExchange(
 
   const listener: ResponseListener = {
     onHead(responseHead) {
-      // The front has answered meanwhile, e.g. because the body turned out malformed.
-      if (res.headersSent) return giveUp(new RegistryError('REQUEST_INVALID'))
       timer.allow(timeouts.idle)
       const headers = responseHeaders(responseHead)
       // The upstream has decided without the rest of the body; there is no use in sending it.
       if (!isRequestSent) {
         stopUpload()
-        headers.push('Connection', 'close')
+        discardBody(req)
+        if (!headers.includes('Connection')) headers.push('Connection', 'close')
       }
       res.writeHead(responseHead.status, responseHead.reason, headers)
     },

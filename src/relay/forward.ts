@@ -71,7 +71,7 @@ export function createRelay(options: RelayOptions): Relay {
         place === hostnameOf(exchange.authority) ||
         place === placeOf(exchange.scheme, exchange.authority),
       isUpstream: (place) => place === upstreamPlace,
-      own: exchange.ownHeaders,
+      own: exchange.ownHeaders(),
     })
   }
 

@@ -25,12 +25,11 @@ export function rewriteLocation(value: string, status: number, context: Location
   const isRedirect = status >= 300 && status < 400
   const origin = context.publicOrigin ?? ''
   const match = placed.exec(value)
-  if (match === null) {
-    if (!otherScheme.test(value)) return origin + rooted(resolvePath(value, context.requestTarget))
-    return isRedirect ? value : `${origin}/`
-  }
-  const [, scheme = 'http', authority = '', rest = ''] = match
-  if (!isRedirect) return origin + (apiPath(rest) ?? rooted(rest))
+  if (match === null && otherScheme.test(value)) return isRedirect ? value : `${origin}/`
+  const [, scheme = 'http', authority, rest = ''] = match ?? []
+  const path = authority === undefined ? resolvePath(value, context.requestTarget) : rest
+  if (!isRedirect) return origin + (apiPath(path) ?? rooted(path))
+  if (authority === undefined) return origin + rooted(path)
   const leadsToUs =
     context.isOurs(placeOf(scheme, authority)) ||
     (/^\/v2(?:[/?#]|$)/.test(rest) && context.isOurs(hostnameOf(authority)))

@@ -23,8 +23,8 @@ type SocketReader = {
   readonly remaining: () => number
 }
 
-/** Request body that may wait in memory for a slow upstream. Marks below 256 KiB make the client's
- *  socket stop and start all the time. Both `connect` functions take it; their types do not say so. */
+/** Request body that may wait in the socket, see `createBodyWriter`. Both `connect` functions take it;
+ *  their types do not say so. */
 const marks = { highWaterMark: 1024 * 1024 }
 /** Response bytes that may wait in memory for a slow client. */
 const maxKeptBytes = 1024 * 1024

@@ -1,4 +1,8 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
+
+/** A request, and the answer to it that is not complete yet. */
+export type Unfinished = { readonly req: IncomingMessage; readonly res: ServerResponse }
 
 /** The open connections of a listener, and what each is doing. */
 export type Connections = {
@@ -6,52 +10,71 @@ export type Connections = {
   add(socket: Duplex): void
   /** It carries a TLS connection from now on, which is counted by itself once it is established. */
   secure(socket: Duplex): void
-  /** A request came on it; call the result when its answer is complete or the connection gone. */
-  begin(socket: Duplex): () => void
-  /** Closes the connections on which nothing was ever asked: nobody waits for an answer there. */
+  /** Calls `answer` when the answers to all earlier requests on the same connection are complete. */
+  ask(request: Unfinished, answer: () => void): void
+  /** What a connection is busy with; undefined between two requests. */
+  current(socket: Duplex): Unfinished | undefined
+  /** Closes the connections that wait for their next request. */
+  closeIdle(): void
+  /** Closes those on which nothing was ever asked, as load balancers open in advance. */
   closeUnused(): void
-  /** Closes all. Returns how many of them had a request in flight. */
+  /** Closes all. Returns how many of them had an answer to complete. */
   closeAll(): number
 }
 
+type State = { used: boolean; readonly unfinished: { request: Unfinished; answer: () => void }[] }
+
+/** Requests that may wait on one connection. Registry clients send the next one after an answer. */
+const maxPipelined = 16
+
 /**
- * Node closes connections between two requests by itself (`closeIdleConnections`), but not those that
- * were opened in advance and never used, as load balancers do.
+ * Keeps count by complete answers: for Node a connection is idle as soon as `res.end()` was called, though
+ * a slow client may still have a mebibyte to take, and `closeIdleConnections` would cut that off.
+ *
+ * Requests on one connection are answered strictly one after the other. Node would start all that a
+ * client pipelines, and an answer that breaks before its turn could not be broken off on the wire.
  */
 export function createConnections(): Connections {
-  const requests = new Map<Duplex, { seen: boolean; inFlight: number }>()
+  const states = new Map<Duplex, State>()
   const beneathTls = new Set<Duplex>()
+
+  const closeWhere = (isClosed: (state: State) => boolean): void => {
+    for (const [socket, state] of states) if (isClosed(state)) socket.destroy()
+  }
 
   return {
     add(socket) {
-      requests.set(socket, { seen: false, inFlight: 0 })
-      socket.once('close', () => requests.delete(socket))
+      states.set(socket, { used: false, unfinished: [] })
+      socket.once('close', () => states.delete(socket))
     },
     secure(socket) {
-      requests.delete(socket)
+      states.delete(socket)
       beneathTls.add(socket)
       socket.once('close', () => beneathTls.delete(socket))
     },
-    begin(socket) {
-      const state = requests.get(socket)
-      if (state === undefined) return () => {}
-      state.seen = true
-      state.inFlight += 1
-      return () => {
-        state.inFlight -= 1
-      }
+    ask(request, answer) {
+      const state = states.get(request.req.socket)
+      if (state === undefined) return
+      state.used = true
+      state.unfinished.push({ request, answer })
+      if (state.unfinished.length > maxPipelined) request.req.socket.destroy()
+      request.res.once('close', () => {
+        state.unfinished.shift()
+        state.unfinished[0]?.answer()
+      })
+      if (state.unfinished.length === 1) answer()
     },
-    closeUnused() {
-      for (const [socket, { seen }] of requests) if (!seen) socket.destroy()
-    },
+    current: (socket) => states.get(socket)?.unfinished[0]?.request,
+    closeIdle: () => closeWhere(({ used, unfinished }) => used && unfinished.length === 0),
+    closeUnused: () => closeWhere(({ used }) => !used),
     closeAll() {
-      let inFlight = 0
-      for (const [socket, state] of requests) {
-        if (state.inFlight > 0 && !socket.destroyed) inFlight += 1
+      let busy = 0
+      for (const [socket, { unfinished }] of states) {
+        if (unfinished.length > 0 && !socket.destroyed) busy += 1
         socket.destroy()
       }
       for (const socket of beneathTls) socket.destroy()
-      return inFlight
+      return busy
     },
   }
 }

@@ -1,20 +1,54 @@
-import type { AddressInfo, ListenOptions, Server } from 'node:net'
+import { once } from 'node:events'
+import { lstat, unlink } from 'node:fs/promises'
+import { type AddressInfo, connect, type ListenOptions, type Server } from 'node:net'
 import { StartupError } from '../lib/startup-error.ts'
 
 /** Listens. @throws StartupError with one line if it cannot */
 export async function listen(server: Server, options: ListenOptions): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>()
-  server.once('error', reject).listen(options, resolve)
   try {
-    await promise
-    server.off('error', reject)
+    if (options.path !== undefined) await removeStaleSocket(options.path)
+    await tryListen(server, options)
   } catch (cause) {
+    if (cause instanceof StartupError) throw cause
     throw new StartupError(`${describe(options)}: ${reasonOf(cause)}`, { cause })
   }
 }
 
+async function tryListen(server: Server, options: ListenOptions): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  server.once('error', reject).listen(options, resolve)
+  await promise
+  server.off('error', reject)
+}
+
+/** A process that was killed leaves its socket file, which nobody can listen on again. */
+async function removeStaleSocket(path: string): Promise<void> {
+  const found = await lstat(path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT') throw error
+  })
+  if (found === undefined) return
+  if (!found.isSocket()) {
+    throw new StartupError(
+      `http.addr ${path}: a file is in the way; remove it or choose another path`,
+    )
+  }
+  if (!(await answers(path))) await unlink(path)
+}
+
+async function answers(path: string): Promise<boolean> {
+  const socket = connect(path)
+  try {
+    await once(socket, 'connect')
+    return true
+  } catch {
+    return false
+  } finally {
+    socket.destroy()
+  }
+}
+
 function describe({ host, port, path }: ListenOptions): string {
-  return path ?? `http.addr ${host ?? ''}:${port}`
+  return `http.addr ${path ?? `${host ?? ''}:${port}`}`
 }
 
 function reasonOf(cause: unknown): string {

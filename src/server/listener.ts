@@ -1,21 +1,19 @@
+import { randomUUID } from 'node:crypto'
 import http from 'node:http'
 import https from 'node:https'
-import type { ListenOptions, Socket } from 'node:net'
+import net, { type ListenOptions, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { SecureContextOptions, TLSSocket, TlsOptions } from 'node:tls'
 import type { Logger } from 'pino'
+import type { RequestHandler } from '../http/pipeline.ts'
+import { sendError } from '../http/reply.ts'
 import { RegistryError } from '../lib/errors.ts'
-import { type Connections, createConnections } from './connections.ts'
+import { type Connections, createConnections, type Unfinished } from './connections.ts'
+import { affordableConnections } from './file-limit.ts'
 import { startsTls } from './first-byte.ts'
 import { listen, urlOf } from './listen.ts'
 import { formatRefusal, refusalOf } from './refusal.ts'
-
-export type RequestHandler = (
-  req: http.IncomingMessage,
-  res: http.ServerResponse,
-  expectsContinue?: boolean,
-) => void
 
 export type ListenerOptions = {
   readonly listen: ListenOptions
@@ -43,8 +41,8 @@ export type Listener = {
 
 /** `_state` and token lists make long heads; nginx takes 32 KiB by default too. */
 const maxHeadBytes = 32 * 1024
-/** A refused peer that does not take its answer is cut off after this. */
-const refusalMs = 2000
+/** A client that is refused gets this long to take its answer. */
+const refusalMs = 1000
 /** At the end, connections on which nothing was asked yet may still begin for this long. */
 const unusedGraceMs = 1000
 
@@ -53,9 +51,10 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
   const { log, tls } = options
   const connections = createConnections()
   const server = createServer(options)
-  server.maxConnections = options.maxConnections
-  answerRequests(server, connections, options)
-  if (tls !== undefined) admitTlsPeers(server, connections, options)
+  server.maxConnections = await affordableConnections(options.maxConnections, log)
+  const refusedPeers: RefusedPeers = new WeakMap()
+  answerRequests(server, connections, { ...options, refusedPeers })
+  if (tls !== undefined) admitTlsPeers(server, connections, { ...options, refusedPeers })
   else server.on('connection', connections.add)
   await listen(server, options.listen)
   server.on('error', (error) => log.error({ err: error }, 'listener failed'))
@@ -66,12 +65,15 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
       if (server instanceof https.Server) server.setSecureContext(context)
     },
     async drain(timeoutMs) {
-      const closed = new Promise<void>((resolve) => void server.close(() => resolve()))
+      // Not `server.close`, which begins by cutting off answers that Node has not flushed yet.
+      const closed = new Promise<void>((resolve) => {
+        net.Server.prototype.close.call(server, () => resolve())
+      })
       const stop = new AbortController()
       const deadline = delay(timeoutMs, undefined, { signal: stop.signal }).catch(() => {})
-      // Connections fall idle one by one as their last request ends.
-      const sweep = setInterval(() => server.closeIdleConnections(), 200)
+      const sweep = setInterval(connections.closeIdle, 100)
       const unused = setTimeout(connections.closeUnused, unusedGraceMs)
+      connections.closeIdle()
       await Promise.race([closed, deadline])
       stop.abort()
       clearInterval(sweep)
@@ -94,6 +96,8 @@ function createServer({ tls, timeouts }: ListenerOptions): http.Server | https.S
     // Answered by the pipeline, in JSON.
     requireHostHeader: false,
     noDelay: true,
+    // TCP keep-alive: a client that vanished without a word is noticed.
+    keepAlive: true,
   }
   if (tls === undefined) return http.createServer(settings)
   return https.createServer({ ...settings, ...tls, handshakeTimeout: timeouts.headers })
@@ -103,51 +107,84 @@ function createServer({ tls, timeouts }: ListenerOptions): http.Server | https.S
 function answerRequests(
   server: http.Server,
   connections: Connections,
-  { onRequest, log }: ListenerOptions,
+  { onRequest, refusedPeers, log }: ListenerOptions & { refusedPeers: RefusedPeers },
 ): void {
-  const answering = new WeakMap<Duplex, http.ServerResponse>()
   const begin = (req: http.IncomingMessage, res: http.ServerResponse, expects = false): void => {
-    // A refused TLS peer's first request may have come along with the end of its handshake.
-    if (req.socket.destroyed) return
-    const end = connections.begin(req.socket)
-    answering.set(req.socket, res)
-    res.on('close', () => {
-      answering.delete(req.socket)
-      end()
+    connections.ask({ req, res }, () => {
+      const reason = refusedPeers.get(req.socket)
+      if (reason === undefined) onRequest(req, res, expects)
+      else denyPeer(req, res, { reason, log })
     })
-    onRequest(req, res, expects)
   }
   server.on('request', begin)
   server.on('checkContinue', (req, res) => begin(req, res, true))
   // Expectations other than 100-continue may be ignored; RFC 9110 section 10.1.1.
   server.on('checkExpectation', begin)
   server.on('clientError', (error, socket) => {
-    refuse(refusalOf(error), socket, { answering: answering.get(socket), log })
+    refuse(refusalOf(error), socket, { current: connections.current(socket), log })
   })
   server.on('connect', ({ method }, socket) => {
-    refuse(new RegistryError('UNSUPPORTED', { method }), socket, { answering: undefined, log })
+    const refusal = new RegistryError('UNSUPPORTED', { method })
+    refuse(refusal, socket, { current: connections.current(socket), log })
   })
-  server.on('drop', (peer) => {
-    log.warn({ client: peer?.remoteAddress }, 'too many connections: one was closed')
+  logDrops(server, log)
+}
+
+/** One line for a burst of connections that were one too many, not one for each. */
+function logDrops(server: http.Server, log: Logger): void {
+  let dropped = 0
+  server.on('drop', () => {
+    dropped += 1
+    if (dropped > 1) return
+    setTimeout(() => {
+      log.warn(
+        { connections: dropped },
+        'http.maxconnections: connections were closed as they came',
+      )
+      dropped = 0
+    }, 1000).unref()
   })
 }
 
-/** Answers what never became a request, unless its connection is in the middle of an answer. */
+/**
+ * Answers what never became a request. A connection that is busy with an earlier request is closed
+ * instead, lest that one get this answer; unless it is its body that turned out malformed.
+ */
 function refuse(
   refusal: RegistryError | undefined,
   socket: Duplex,
-  { answering, log }: { answering: http.ServerResponse | undefined; log: Logger },
+  { current, log }: { current: Unfinished | undefined; log: Logger },
 ): void {
-  if (refusal === undefined || !socket.writable || answering?.headersSent === true) {
+  const isBusy = current !== undefined && (current.req.complete || current.res.headersSent)
+  if (refusal === undefined || !socket.writable || isBusy) {
     socket.destroy()
     return
   }
   const client = 'remoteAddress' in socket ? socket.remoteAddress : undefined
   const { status, code, detail } = refusal
-  log.info({ client, status, error: code, detail }, 'request refused')
+  const requestId = randomUUID()
+  log.info({ requestId, client, status, error: code, detail }, 'request refused')
+  // Not closed at once: a reset would take the answer away from a client that is still sending.
   const timer = setTimeout(() => socket.destroy(), refusalMs)
   socket.on('error', () => {}).on('close', () => clearTimeout(timer))
-  socket.end(formatRefusal(refusal), () => socket.destroy())
+  socket.once('end', () => socket.destroy())
+  socket.end(formatRefusal(refusal, requestId))
+  socket.resume()
+}
+
+/** TLS peers that are not let in, and why. They learn it from the answer to whatever they ask. */
+type RefusedPeers = WeakMap<Duplex, string>
+
+function denyPeer(
+  req: http.IncomingMessage,
+  res: http.ServerResponse,
+  { reason, log }: { reason: string; log: Logger },
+): void {
+  const requestId = randomUUID()
+  log.warn({ requestId, client: req.socket.remoteAddress, reason }, 'client certificate refused')
+  const headers = ['X-Request-Id', requestId, 'Docker-Distribution-Api-Version', 'registry/2.0']
+  const to = { req, res, progress: { bytesOut: 0 } }
+  sendError(to, { error: new RegistryError('DENIED', { reason }), headers })
 }
 
 /**
@@ -157,7 +194,7 @@ function refuse(
 function admitTlsPeers(
   server: http.Server,
   connections: Connections,
-  { timeouts, refusePeer, log }: ListenerOptions,
+  { timeouts, refusePeer, refusedPeers, log }: ListenerOptions & { refusedPeers: RefusedPeers },
 ): void {
   const acceptors = server.listeners('connection')
   const admit = async (socket: Socket): Promise<void> => {
@@ -172,19 +209,21 @@ function admitTlsPeers(
     connections.add(socket)
     void admit(socket)
   })
+  // Before Node's own listener, which hands over a request that came with the end of the handshake.
   server.prependListener('secureConnection', (socket: TLSSocket) => {
     connections.add(socket)
     const reason = refusePeer(socket)
-    if (reason === undefined) return
-    log.warn({ client: socket.remoteAddress, reason }, 'client certificate refused')
-    socket.destroy()
+    if (reason !== undefined) refusedPeers.set(socket, reason)
   })
-  server.on('tlsClientError', (error, socket) => {
-    log.debug({ client: socket.remoteAddress, reason: error.message }, 'TLS handshake failed')
+  server.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
+    const fields = { client: socket.remoteAddress, reason: error.message }
+    // What an operator or a user can mend: certificates, versions, suites. The rest is scanners.
+    const isMendable = /CERT|_CA$|VERSION|PROTOCOL|CIPHER/.test(error.code ?? '')
+    log[isMendable ? 'warn' : 'debug'](fields, 'TLS handshake failed')
   })
 }
 
 function refusePlainHttp(socket: Socket, log: Logger): void {
   const reason = 'this port speaks HTTPS, and the client sent plain HTTP: use https://'
-  refuse(new RegistryError('REQUEST_INVALID', { reason }), socket, { answering: undefined, log })
+  refuse(new RegistryError('REQUEST_INVALID', { reason }), socket, { current: undefined, log })
 }

@@ -23,12 +23,13 @@ function reasonOf({ rawPacket }: { rawPacket?: Buffer }): string {
 }
 
 /** `error` as the bytes of a whole response, for a socket that has no request to answer. */
-export function formatRefusal(error: RegistryError): string {
+export function formatRefusal(error: RegistryError, requestId: string): string {
   const body = errorBody(error)
   return [
     `HTTP/1.1 ${error.status} ${STATUS_CODES[error.status] ?? ''}`,
     'Content-Type: application/json',
     'Docker-Distribution-Api-Version: registry/2.0',
+    `X-Request-Id: ${requestId}`,
     `Content-Length: ${Buffer.byteLength(body)}`,
     'Connection: close',
     '',

@@ -4,6 +4,7 @@ import { isIP } from 'node:net'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { readStates } from '../lib/file-watch.ts'
+import { replaceFile } from '../lib/replace-file.ts'
 import { StartupError } from '../lib/startup-error.ts'
 import {
   type Authority,
@@ -12,7 +13,6 @@ import {
   issueServerCertificate,
 } from './authority.ts'
 import { canSign } from './certificate-der.ts'
-import { writeFileDurably } from './durable-file.ts'
 import { type KeyPair, parseCertificates, parseKeyPair, parsePrivateKey } from './key-pair.ts'
 import { type PemSource, readPemBlocks } from './pem-file.ts'
 
@@ -46,8 +46,8 @@ export async function ensureServerCertificate(
   const files = serverFiles(directory)
   if (isForeign) await keepReplaced(files)
   const { certificate, key } = issueServerCertificate(signer, { names })
-  await writeFileDurably(files.key, toPem(key), 0o600)
-  await writeFileDurably(files.certificate, certificate, 0o644)
+  await replaceFile(files.key, toPem(key), { mode: 0o600 })
+  await replaceFile(files.certificate, certificate, { mode: 0o644 })
   if (!isForeign) return []
   return [
     `${files.certificate} was not issued by ca.crt beside it and has been replaced; the old pair is kept as server.crt.replaced and server.key.replaced`,
@@ -69,9 +69,9 @@ async function ensureAuthority(directory: string): Promise<Found> {
 
   const signer = key ?? generateKey()
   if (!canSign(signer)) throw cannotSign(files.key)
-  if (key === undefined) await writeFileDurably(files.key, toPem(signer), 0o600)
+  if (key === undefined) await replaceFile(files.key, toPem(signer), { mode: 0o600 })
   const pem = createAuthority({ name: `Local authority of ${hostname()}`, key: signer })
-  await writeFileDurably(files.certificate, pem, 0o644)
+  await replaceFile(files.certificate, pem, { mode: 0o644 })
   return { certificate: new X509Certificate(pem), key: signer }
 }
 

@@ -1,5 +1,6 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { readlink } from 'node:fs/promises'
+import { describeReadProblem } from '../lib/file-problem.ts'
 import type { FileState } from '../lib/file-watch.ts'
 import { StartupError } from '../lib/startup-error.ts'
 
@@ -21,7 +22,8 @@ const block = /-----BEGIN ([A-Z0-9 ]+)-----(?:(?!-----)[\s\S])*-----END \1-----/
  */
 export async function readPemBlocks({ setting, path, state }: PemSource): Promise<PemBlock[]> {
   const problem = (text: string) => new StartupError(`${setting}: ${path} ${text}`)
-  if ('error' in state) throw problem(await describeReadError(path, state.error))
+  if ('error' in state)
+    throw problem((await describeDeadLink(path, state.error)) ?? describeReadProblem(state.error))
 
   const { bytes } = state
   if (bytes.length === 0) throw problem('is empty; a certificate tool may have failed half-way')
@@ -45,26 +47,13 @@ export function isCertificate({ label }: PemBlock): boolean {
   return label === 'CERTIFICATE'
 }
 
-async function describeReadError(path: string, error: NodeJS.ErrnoException): Promise<string> {
-  switch (error.code) {
-    case 'ENOENT':
-    case 'ENOTDIR':
-      return describeMissing(path)
-    case 'EACCES':
-    case 'EPERM':
-      return `cannot be read by the user Tidegate runs as (uid ${process.getuid?.()}); change its owner or mode, or those of its folders`
-    case 'EISDIR':
-      return 'is a folder, not a file (Docker makes one when the host side of a mount does not exist)'
-    default:
-      return `cannot be read: ${error.code ?? error.message}`
-  }
-}
-
 /** certbot's live/ holds links into ../../archive/, so a mount of live/ alone leaves them dangling. */
-async function describeMissing(path: string): Promise<string> {
-  const target = await readlink(path).catch(() => undefined)
-  if (target === undefined)
-    return 'does not exist; check the path, or the mount that should bring it'
+async function describeDeadLink(
+  path: string,
+  { code }: NodeJS.ErrnoException,
+): Promise<string | undefined> {
+  const target = code === 'ENOENT' ? await readlink(path).catch(() => undefined) : undefined
+  if (target === undefined) return undefined
   return `is a link to ${target}, which does not exist here; mount the folder that holds both (for certbot the parent of live/ and archive/)`
 }
 

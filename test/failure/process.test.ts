@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempDisposable, readdir, writeFile } from 'node:fs/promises'
+import { mkdtempDisposable, readdir, readFile, writeFile } from 'node:fs/promises'
 import http from 'node:http'
 import https from 'node:https'
 import { connect } from 'node:net'
@@ -18,6 +18,8 @@ type Running = {
   readonly exit: Promise<{ code: number | null; stderr: string }>
   /** The log line with this message. */
   line(msg: string): Promise<Record<string, string>>
+  /** The line of its output that this matches. */
+  text(pattern: RegExp): Promise<string>
 }
 
 /** Runs the command as a user does, in an environment without REGISTRY_ variables but those given. */
@@ -35,18 +37,21 @@ function run(t: ExecutionContext, args: string[], env: Record<string, string> = 
     stderr += chunk
   })
   const exit = once(child, 'close').then(([code]) => ({ code, stderr }))
+  const find = async (isWanted: (line: string) => boolean): Promise<string> => {
+    for (;;) {
+      const found = stdout.split('\n').slice(0, -1).find(isWanted)
+      if (found !== undefined) return found
+      const hasEnded = child.exitCode !== null || child.signalCode !== null
+      if (hasEnded) throw new Error(`it ended: ${stderr}`)
+      await Promise.race([once(child.stdout, 'data'), exit])
+    }
+  }
   return {
     child,
     output: () => stdout,
     exit,
-    async line(msg) {
-      for (;;) {
-        const found = stdout.split('\n').find((line) => line.includes(`"msg":"${msg}`))
-        if (found !== undefined) return JSON.parse(found)
-        if (child.exitCode !== null) throw new Error(`it ended: ${stderr}`)
-        await Promise.race([once(child.stdout, 'data'), exit])
-      }
-    },
+    line: async (msg) => JSON.parse(await find((line) => line.includes(`"msg":"${msg}`))),
+    text: (pattern) => find((line) => pattern.test(line)),
   }
 }
 
@@ -163,6 +168,47 @@ test('serve: a transfer over TLS finishes too, however long it takes after SIGTE
   t.notRegex(front.output(), /cut off/)
 })
 
+test('serve: a slow reader gets all of its answer, though the upstream finished long ago', async (t) => {
+  const size = 8 * 1024 * 1024
+  const sent = Promise.withResolvers<void>()
+  await using backend = await startHttpBackend((_, res) => {
+    res.writeHead(200, { 'content-length': size })
+    res.end(Buffer.alloc(size), () => sent.resolve())
+  })
+  const front = run(t, ['serve', '--upstream', backend.url, '--addr', '127.0.0.1:0'])
+  const { url = '' } = await front.line('listening')
+  const download = await get(`${url}/v2/a/manifests/latest`)
+  let received = 0
+  const read = (): void => {
+    const piece = download.read()
+    received += piece?.length ?? 0
+  }
+  const reading = setInterval(read, 2)
+  await sent.promise
+  front.child.kill('SIGTERM')
+  await once(download, 'end')
+  clearInterval(reading)
+  t.is(received, size)
+  t.is((await front.exit).code, 0)
+  t.regex(front.output(), new RegExp(`"bytesOut":${size}`))
+  t.notRegex(front.output(), /cut off/)
+})
+
+test('serve: signals that mean reload elsewhere neither end it nor open a debugger', async (t) => {
+  await using backend = await startHttpBackend((_, res) => void res.end('{}'))
+  const front = run(t, ['serve', '--upstream', backend.url, '--addr', '127.0.0.1:0'])
+  const { url = '' } = await front.line('listening')
+  for (const signal of ['SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const) {
+    front.child.kill(signal)
+    await front.line('nothing to do')
+    t.is((await get(`${url}/v2/`)).statusCode, 200)
+  }
+  front.child.kill('SIGTERM')
+  const { code, stderr } = await front.exit
+  t.is(code, 0)
+  t.notRegex(stderr, /Debugger listening/)
+})
+
 test('serve: the drain time cuts off what has not finished by then, and still ends with 0', async (t) => {
   await using backend = await startRawBackend((socket) => {
     socket.once('data', () => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc'))
@@ -238,6 +284,61 @@ test('check: prints what is in effect, secrets masked, and ends with 0', async (
   t.notRegex(check.output() + stderr, /topsecret/)
 })
 
+test('check: takes the options of serve, and warns of an open registry as serve does', async (t) => {
+  const args = ['--upstream', 'http://127.0.0.1:1', '--addr', '127.0.0.1:0']
+  const check = run(t, ['check', ...args])
+  const { code, stderr } = await check.exit
+  t.is(code, 0, stderr)
+  t.regex(check.output(), /addr: 127\.0\.0\.1:0/)
+  t.regex(stderr, /^warning: auth: nobody is asked for a password/m)
+  const front = run(t, ['serve', ...args])
+  await front.line('listening')
+  t.regex(front.output(), /"msg":"auth: nobody is asked for a password/)
+})
+
+test('check: a password file for the backend that is missing or empty is one line', async (t) => {
+  const files = await makeFiles(t)
+  const passwordfile = join(files, 'password')
+  for (const expected of [/password does not exist; check the path/, /password is empty; write/]) {
+    const { code, stderr } = await run(t, ['check', '--upstream', 'http://127.0.0.1:1'], {
+      REGISTRY_UPSTREAM_AUTHORIZATION: `{username: a, passwordfile: ${passwordfile}}`,
+    }).exit
+    t.is(code, 78)
+    t.regex(stderr, /^tidegate: upstream\.authorization\.passwordfile: /m)
+    t.regex(stderr, expected)
+    await writeFile(passwordfile, '\n')
+  }
+})
+
+test('quickstart: variables and the file they name change nothing', async (t) => {
+  const files = await makeFiles(t)
+  const directory = join(files, 'data')
+  await writeFile(join(files, 'other.yml'), 'cors: {origins: [https://ui.example]}\n')
+  const front = run(
+    t,
+    ['quickstart', '--directory', directory, '--addr', `127.0.0.1:${await freePort()}`],
+    { REGISTRY_PASSWORD: 'x', REGISTRY_CONFIGURATION_PATH: join(files, 'other.yml') },
+  )
+  const { url = '' } = await front.line('listening')
+  const ca = await readFile(join(directory, 'ca.crt'))
+  const { headers } = await get(`${url}/v2/`, { ca, headers: { origin: 'https://ui.example' } })
+  t.is(headers['access-control-allow-origin'], undefined)
+})
+
+test('quickstart: the password is printed although the port is taken', async (t) => {
+  const directory = join(await makeFiles(t), 'data')
+  await using taken = await startHttpBackend(() => {})
+  const args = ['quickstart', '--directory', directory, '--addr', `127.0.0.1:${taken.port}`]
+  const front = run(t, args)
+  const { code, stderr } = await front.exit
+  t.is(code, 78)
+  t.regex(stderr, /another process listens there/)
+  t.notRegex(front.output(), /Tidegate serves/)
+  const password = /password +(\S+)/.exec(front.output())?.[1] ?? ''
+  const [, hash = ''] = (await readFile(join(directory, 'htpasswd'), 'utf8')).trimEnd().split(':')
+  t.true(await bcrypt.compare(password, hash))
+})
+
 test('quickstart: makes its folder, prints the password once, serves, and keeps all of it', async (t) => {
   const directory = join(await makeFiles(t), 'data')
   await using backend = await startHttpBackend((_, res) => void res.end('{}'))
@@ -252,10 +353,10 @@ test('quickstart: makes its folder, prints the password once, serves, and keeps 
   ]
   const first = run(t, args)
   const { url = '' } = await first.line('listening')
+  await first.text(/docker push/)
   const password = /password +(\S+)/.exec(first.output())?.[1]
   t.truthy(password)
   t.regex(first.output(), /docker login|podman login|skopeo login/)
-  const { readFile } = await import('node:fs/promises')
   const ca = await readFile(join(directory, 'ca.crt'))
   t.is((await get(`${url}/v2/`, { ca, auth: `admin:${password}` })).statusCode, 200)
   first.child.kill('SIGTERM')
@@ -263,6 +364,7 @@ test('quickstart: makes its folder, prints the password once, serves, and keeps 
   const files = await readdir(directory)
   const second = run(t, args)
   const { url: again = '' } = await second.line('listening')
+  await second.text(/docker push/)
   t.notRegex(second.output(), new RegExp(password ?? ''))
   t.is((await get(`${again}/v2/`, { ca, auth: `admin:${password}` })).statusCode, 200)
   t.deepEqual(await readdir(directory), files)

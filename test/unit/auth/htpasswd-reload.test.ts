@@ -35,32 +35,69 @@ async function until(t: ExecutionContext, condition: () => boolean | Promise<boo
   t.pass()
 }
 
+/** Writes the file so that nobody meets it half written. */
+async function replace(path: string, content: string | Buffer): Promise<void> {
+  await writeFile(`${path}.new`, content)
+  await rename(`${path}.new`, path)
+}
+
 const temporary = () => mkdtempDisposable(join(tmpdir(), 'tidegate-reload-'))
 
-test('while the file is missing, broken or empty the last users stay, told once; then it recovers', async (t) => {
+test('while the file is missing or not text the last users stay, told once; then it recovers', async (t) => {
   await using dir = await temporary()
   const path = join(dir.path, 'htpasswd')
   await writeFile(path, `alice:${secret}\n`)
   await using users = await openAt(path)
   const breakages = [
     () => rm(path),
-    () => writeFile(path, ''),
-    () => writeFile(path, 'alice:plain text\n'),
+    () => replace(path, Buffer.from(`\ufeffbob:${secret}`, 'utf16le')),
+    async () => {
+      await rm(path)
+      await mkdir(path)
+    },
+    async () => {
+      await rm(path, { recursive: true })
+      await replace(path, Buffer.alloc(40))
+    },
   ]
-  for (const [index, breakIt] of breakages.entries()) {
+  for (const breakIt of breakages) {
+    const told = users.messages().length
     await breakIt()
-    await until(t, () => users.messages().length === index + 1)
+    await until(t, () => users.messages().length > told)
     t.true(await users.lets('alice', 'secret'))
   }
-  t.deepEqual(
-    users.lines.filter(({ msg }) => msg.startsWith('htpasswd')).map(({ level }) => level),
-    [50, 50, 50],
-  )
-  await writeFile(path, `bob:${secret}\n`)
+  const failures = users.lines.filter(({ msg }) => msg.startsWith('htpasswd'))
+  t.true(failures.every(({ level, msg }) => level === 50 && msg.endsWith('keeping the last users')))
+  await replace(path, `bob:${secret}\n`)
   await until(t, () => users.lets('bob', 'secret'))
   t.false(await users.lets('alice', 'secret'))
   t.is(users.messages().at(-1), 'htpasswd file recovered')
 })
+
+const withoutUsers: [what: string, content: string][] = [
+  ['empty', ''],
+  ['all comments', `#alice:${secret}\n`],
+  ['of one locked user', `alice:!${secret}\n`],
+  ['in plain text', 'alice:hunter2\n'],
+]
+for (const [what, content] of withoutUsers) {
+  test(`a file that stays ${what} lets nobody in, remembered or not, until it names users`, async (t) => {
+    await using dir = await temporary()
+    const path = join(dir.path, 'htpasswd')
+    await writeFile(path, `alice:${secret}\n`)
+    await using users = await openAt(path)
+    t.true(await users.lets('alice', 'secret'))
+    await replace(path, content)
+    await until(t, async () => !(await users.lets('alice', 'secret')))
+    const told = users.lines.find(({ msg }) => msg === 'htpasswd file lets nobody log in any more')
+    t.is(told?.level, 50)
+    t.true(`${told?.['remedy']}`.endsWith(`tidegate htpasswd add ${path} USER`))
+    t.false(JSON.stringify(users.lines).includes('hunter2'))
+    await replace(path, `alice:${secret}\n`)
+    await until(t, () => users.lets('alice', 'secret'))
+    t.is(users.messages().at(-1), 'htpasswd file recovered')
+  })
+}
 
 test('an edited password counts at once, though the old one was remembered', async (t) => {
   await using dir = await temporary()

@@ -1,13 +1,13 @@
 import { chmod, mkdir, mkdtempDisposable, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { Worker } from 'node:worker_threads'
+import { Worker } from 'node:worker_threads'
 import test from 'ava'
 import fc from 'fast-check'
 import type { Authenticator } from '../../../src/auth/authenticator.ts'
 import { openHtpasswdAuthenticator } from '../../../src/auth/htpasswd.ts'
 import { hashPassword } from '../../../src/auth/password-hash.ts'
-import { startVerifierWorker } from '../../../src/auth/verifier-pool.ts'
+import { startVerifierWorker } from '../../../src/auth/verifier-threads.ts'
 import { RegistryError } from '../../../src/lib/errors.ts'
 import { StartupError } from '../../../src/lib/startup-error.ts'
 import { captureLog } from './captured-log.ts'
@@ -22,18 +22,19 @@ const login = (authenticator: Authenticator, user: string, password: string): Pr
   authenticator.authenticate({ authorization: basic(user, password), clientAddress })
 
 /** An authenticator over a file of these lines, which counts the hashes that its threads compute. */
-async function openFixture(lines: string) {
+async function openFixture(lines: string, start = startVerifierWorker) {
   const dir = await mkdtempDisposable(join(tmpdir(), 'tidegate-auth-'))
   const path = join(dir.path, 'htpasswd')
   await writeFile(path, lines)
   const { log, lines: logged, text } = captureLog()
   const count = { hashes: 0 }
   const startWorker = (): Worker =>
-    startVerifierWorker().on('message', () => {
+    start().on('message', () => {
       count.hashes++
     })
   const authenticator = await openHtpasswdAuthenticator({ path, realm: 'R', log, startWorker })
   return {
+    path,
     authenticator,
     count,
     logged,
@@ -49,18 +50,25 @@ test('a missing file, a folder and a file without a usable user refuse to start,
   await using dir = await mkdtempDisposable(join(tmpdir(), 'tidegate-auth-'))
   const { log, lines } = captureLog()
   const file = async (name: string, content: string): Promise<string> => {
-    await writeFile(join(dir.path, name), content)
+    await writeFile(join(dir.path, name), content, 'latin1')
     return join(dir.path, name)
   }
   await mkdir(join(dir.path, 'folder'))
-  const cases: [path: string, why: RegExp][] = [
-    [join(dir.path, 'missing'), /there is no such file/],
-    [join(dir.path, 'folder'), /this is a folder/],
-    [await file('empty', ''), /names no user/],
-    [await file('comments', '# nobody\n'), /names no user/],
-    [await file('bad', 'bob:hunter2\ncarol:hunter2\n'), /line 1, user bob: .*plain-text.*1 more/],
+  const add = /; add a user with: tidegate htpasswd add \S+ USER$/
+  const cases: [path: string, why: RegExp, remedy: RegExp][] = [
+    [join(dir.path, 'missing'), /there is no such file/, add],
+    [join(dir.path, 'folder'), /this is a folder/, /; name the htpasswd file in it$/],
+    [join(dir.path, 'x'.repeat(300)), /ENAMETOOLONG/, /; name a file that can be$/],
+    [await file('utf16', '\xff\xfea\0'), /not UTF-8/, /; save it as UTF-8$/],
+    [await file('empty', ''), /names no user/, add],
+    [await file('comments', '# nobody\n'), /names no user/, add],
+    [
+      await file('bad', 'bob:hunter2\ncarol:hunter2\n'),
+      /line 1, user bob: .*plain-text.*1 more/,
+      add,
+    ],
   ]
-  for (const [path, why] of cases) {
+  for (const [path, why, remedy] of cases) {
     const error = await t.throwsAsync(openHtpasswdAuthenticator({ path, realm: 'R', log }), {
       instanceOf: StartupError,
       message: why,
@@ -68,7 +76,7 @@ test('a missing file, a folder and a file without a usable user refuse to start,
     t.is(error.problems.length, 1)
     t.false(error.message.includes('\n') || error.message.includes('hunter2'))
     t.true(error.message.includes(`${path}: `))
-    t.true(error.message.endsWith(`tidegate htpasswd add ${path} USER`))
+    t.regex(error.message, remedy)
   }
   t.deepEqual(lines, [])
 })
@@ -82,7 +90,7 @@ testUnlessRoot('an unreadable file refuses to start', async (t) => {
   const { log } = captureLog()
   await t.throwsAsync(openHtpasswdAuthenticator({ path, realm: 'R', log }), {
     instanceOf: StartupError,
-    message: /may not read/,
+    message: /may not read the file; let uid \d+ read it/,
   })
 })
 
@@ -96,8 +104,26 @@ test('with usable users, bad lines are warned of one by one and never quoted', a
       [40, 4, 'alice'],
     ],
   )
-  t.regex(`${fixture.logged[0]?.['remedy']}`, /^tidegate htpasswd add .+ bob$/)
+  const remedies = fixture.logged.map(({ remedy }) => `${remedy}`.replace(fixture.path, 'FILE'))
+  t.deepEqual(remedies, [
+    'tidegate htpasswd add FILE bob',
+    'correct or delete line 3 of FILE',
+    'delete line 4 of FILE',
+  ])
   t.false(fixture.logText().includes('hunter2') || fixture.logText().includes(sha))
+})
+
+test('a remedy is quoted for the shell, and never asks for a name that nobody can type', async (t) => {
+  await using fixture = await openFixture(
+    `ok:${sha}\na'; reboot:x\nz\u200bw:x\nc\u0001:${sha}\n${sha}:bob\n`,
+  )
+  const remedies = fixture.logged.map(({ remedy }) => `${remedy}`.replace(fixture.path, 'FILE'))
+  t.deepEqual(remedies, [
+    `tidegate htpasswd add FILE 'a'\\''; reboot'`,
+    'correct or delete line 3 of FILE',
+    'correct or delete line 4 of FILE',
+    'correct or delete line 5 of FILE',
+  ])
 })
 
 test('whatever is not a right password is UNAUTHORIZED with the same challenge and text', async (t) => {
@@ -161,6 +187,43 @@ test('a stranger costs one verification, like a wrong password, and malformed cr
   t.is(fixture.count.hashes, 2)
   await t.throwsAsync(login(fixture.authenticator, 'alice', ''))
   t.is(fixture.count.hashes, 2)
+})
+
+test('a wrong password for a cheaper hash than most costs what a stranger costs on top', async (t) => {
+  const most = hashPassword('secret', 5)
+  await using fixture = await openFixture(
+    `alice:${most}\nbob:${most}\nsha:${sha}\ncheap:${hashPassword('secret', 4)}\ndear:${hashPassword('secret', 6)}\n`,
+  )
+  const costs: [user: string, password: string, hashes: number][] = [
+    ['stranger', 'wrong', 1],
+    ['alice', 'wrong', 1],
+    ['dear', 'wrong', 1],
+    ['sha', 'wrong', 2],
+    ['cheap', 'wrong', 2],
+    ['sha', 'secret', 1],
+  ]
+  for (const [user, password, hashes] of costs) {
+    fixture.count.hashes = 0
+    await login(fixture.authenticator, user, password).catch(() => undefined)
+    t.is(fixture.count.hashes, hashes, `${user} ${password}`)
+  }
+})
+
+test('when the work on top fails, a wrong password is UNAUTHORIZED all the same, and logged', async (t) => {
+  const startDyingOnBcrypt = (): Worker =>
+    new Worker(
+      `const { parentPort } = require('node:worker_threads')
+       parentPort.on('message', ({ hash }) => {
+         if (hash.startsWith('$2y$')) process.exit(1)
+         parentPort.postMessage({ matches: false, elapsedMs: 1 })
+       })`,
+      { eval: true },
+    )
+  const most = hashPassword('secret', 4)
+  const lines = `alice:${most}\nbob:${most}\nsha:${sha}\n`
+  await using fixture = await openFixture(lines, startDyingOnBcrypt)
+  await t.throwsAsync(login(fixture.authenticator, 'sha', 'wrong'), { code: 'UNAUTHORIZED' })
+  t.is(fixture.logged.at(-1)?.msg, 'authentication failed')
 })
 
 test('every kind of hash lets its user in', async (t) => {

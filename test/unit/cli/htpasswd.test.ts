@@ -11,18 +11,11 @@ import {
 } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { PassThrough, Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { promisify } from 'node:util'
 import test, { type ExecutionContext } from 'ava'
 import fc from 'fast-check'
-import {
-  addUser,
-  listUsers,
-  readPassword,
-  removeUser,
-  verifyUser,
-} from '../../../src/cli/htpasswd.ts'
+import { addUser, listUsers, removeUser, verifyUser } from '../../../src/cli/htpasswd.ts'
 import { StartupError } from '../../../src/lib/startup-error.ts'
 
 const sha = '{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=' // secret
@@ -122,6 +115,13 @@ test('add replaces one line and keeps every other byte, add of another appends',
   t.deepEqual(rest, [''])
 })
 
+test('add drops later lines of its user, which never counted, and no other byte', async (t) => {
+  await using file = await openFile(`alice:x\r\n#alice:x\n alice:y\nbob:${sha}\nalice:z`)
+  await addUser(file.path, 'alice', 'secret')
+  const after = (await file.read()).replace(/alice:\$2y\$10\$[./A-Za-z0-9]{53}/, 'alice:new')
+  t.is(after, `alice:new\r\n#alice:x\nbob:${sha}\n`)
+})
+
 test('add writes through a symbolic link and leaves the link', async (t) => {
   await using file = await openFile()
   await mkdir(join(file.dir, 'data'))
@@ -134,9 +134,9 @@ test('add writes through a symbolic link and leaves the link', async (t) => {
 
 test('remove takes every line of the user and no other byte', async (t) => {
   await using file = await openFile(`# a\nalice:${sha}\r\nbob:${sha}\nalice:x\n#alice:${sha}`)
-  t.deepEqual(await removeUser(file.path, 'alice'), { removed: true })
+  t.deepEqual(await removeUser(file.path, 'alice'), { removed: true, usersLeft: 1 })
   t.is(await file.read(), `# a\nbob:${sha}\n#alice:${sha}`)
-  t.deepEqual(await removeUser(file.path, 'alice'), { removed: false })
+  t.deepEqual(await removeUser(file.path, 'alice'), { removed: false, usersLeft: 1 })
 })
 
 test('adding and then removing a user gives back the bytes of any file that ends its lines', async (t) => {
@@ -192,49 +192,6 @@ test('htpasswd itself accepts what we write, and keeps accepting its own lines',
   await t.throwsAsync(promisify(execFile)('htpasswd', ['-vb', file.path, 'alice', 'wrong']))
 })
 
-const notTyped = { output: new PassThrough(), confirm: true }
-
-test('standard input gives its first line, whole except for the line end', async (t) => {
-  for (const [input, password] of [
-    ['secret', 'secret'],
-    ['secret\n', 'secret'],
-    ['secret\r\n', 'secret'],
-    [' se cret \nmore\n', ' se cret '],
-    ['', ''],
-  ] as const) {
-    const source = Readable.from([Buffer.from(input.slice(0, 3)), Buffer.from(input.slice(3))])
-    t.is(await readPassword({ ...notTyped, input: source }), password)
-  }
-  const latin1 = Readable.from([Buffer.from([0xfc, 0x0a])])
-  await t.throwsAsync(readPassword({ ...notTyped, input: latin1 }), { message: /not UTF-8/ })
-})
-
-/** Types into a terminal-like stream; returns what was answered and shown. */
-async function type(keys: string, confirm: boolean) {
-  const input = Object.assign(new PassThrough(), { isTTY: true, setRawMode: () => input })
-  const output = new PassThrough()
-  const answer = readPassword({ input, output, confirm })
-  input.end(keys)
-  const result = await answer.catch((error: Error) => error)
-  return { result, shown: await text(output.end()) }
-}
-
-test('a terminal is asked without an echo, twice when it must be confirmed', async (t) => {
-  t.deepEqual(await type('secrex\u007ft\r', false), { result: 'secret', shown: 'Password: \n' })
-  t.deepEqual(await type('secret\rsecret\r', true), {
-    result: 'secret',
-    shown: 'Password: \nPassword again: \n',
-  })
-})
-
-test('different answers, Ctrl-C and an end without an answer give no password', async (t) => {
-  t.like((await type('secret\rsecert\r', true)).result, {
-    message: 'the two passwords differ; nothing was changed',
-  })
-  t.like((await type('sec\u0003', false)).result, { message: 'no password was given' })
-  t.like((await type('', false)).result, { message: 'no password was given' })
-})
-
 const program = `
   import { Command } from 'commander'
   import { registerHtpasswdCommands } from '${new URL('../../../src/cli/htpasswd.ts', import.meta.url)}'
@@ -261,28 +218,65 @@ test('the commands add, verify, list and remove a user, and exit with 1 on a no'
   t.like(await run(['htpasswd', 'verify', path, 'alice'], 'secret'), { code: 0, stderr: '' })
   t.like(await run(['htpasswd', 'verify', path, 'alice'], 'wrong'), { code: 1, stdout: '' })
   t.like(await run(['htpasswd', 'list', path]), { code: 0, stdout: 'alice\tbcrypt, cost 10\n' })
-  t.like(await run(['htpasswd', 'remove', path, 'alice']), { code: 0 })
+  await addUser(path, 'bob', 'secret')
+  t.like(await run(['htpasswd', 'remove', path, 'alice']), { code: 0, stderr: '' })
   t.like(await run(['htpasswd', 'remove', path, 'alice']), { code: 1, stdout: '' })
+  const last = await run(['htpasswd', 'remove', path, 'bob'])
+  t.like(last, { code: 0, stdout: `user bob removed from ${path}\n` })
+  t.regex(last.stderr, /^warning: nobody can log in .*\n$/)
   t.like(await run(['htpasswd', 'list', path]), { code: 0, stdout: `no users in ${path}\n` })
 })
 
-test('on a real terminal the password is asked for twice and never shown', async (t) => {
-  if (!isPresent('script')) return skip(t, 'script')
-  await using file = await openFile()
+test('a list whose reader has left ends quietly', async (t) => {
+  const lines = Array.from({ length: 5000 }, (_, at) => `user${at}:${sha}`)
+  await using file = await openFile(lines.join('\n'))
+  const args = ['--input-type=module', '-e', program, '--', 'htpasswd', 'list', file.path]
+  const child = spawn(process.execPath, args)
+  child.stdout.destroy()
+  const exit = new Promise((resolve) => child.once('exit', resolve))
+  t.is(await text(child.stderr), '')
+  t.is(await exit, 0)
+})
+
+/** Runs `htpasswd add FILE alice` on a terminal and answers each question with these keys. */
+async function addOnTerminal(path: string, answers: Readonly<Record<string, string>>) {
   const command = `exec "$NODE" --input-type=module -e "$PROGRAM" -- htpasswd add "$FILE" alice`
   const terminal = spawn('script', ['-qec', command, '/dev/null'], {
-    env: { ...process.env, NODE: process.execPath, PROGRAM: program, FILE: file.path },
+    env: { ...process.env, NODE: process.execPath, PROGRAM: program, FILE: path },
   })
+  const exit = new Promise((resolve) => terminal.once('exit', resolve))
   let shown = ''
   for await (const chunk of terminal.stdout.setEncoding('utf8')) {
     const before = shown
     shown += chunk
-    for (const question of ['Password: ', 'Password again: ']) {
-      if (shown.includes(question) && !before.includes(question)) terminal.stdin.write('hunter2\r')
+    for (const [question, keys] of Object.entries(answers)) {
+      if (shown.includes(question) && !before.includes(question)) terminal.stdin.write(keys)
     }
   }
+  return { shown, code: await exit }
+}
+
+test('on a real terminal the password is asked for twice and never shown', async (t) => {
+  if (!isPresent('script')) return skip(t, 'script')
+  await using file = await openFile()
+  const answers = { 'Password: ': 'hunter2\r', 'Password again: ': 'hunter2\r' }
+  const { shown } = await addOnTerminal(file.path, answers)
   t.false(shown.includes('hunter2'))
   t.deepEqual(await verifyUser(file.path, 'alice', 'hunter2'), { kind: 'right' })
+})
+
+test('Ctrl-C at either question exits with 130, without a word and without a change', async (t) => {
+  if (!isPresent('script')) return skip(t, 'script')
+  await using file = await openFile(`alice:${sha}\n`)
+  for (const answers of [
+    { 'Password: ': 'hun\u0003' },
+    { 'Password: ': 'hunter2\r', 'Password again: ': '\u0003' },
+  ]) {
+    const { shown, code } = await addOnTerminal(file.path, answers)
+    t.is(code, 130)
+    t.is(shown.replaceAll('\r', ''), `${Object.keys(answers).join('\n')}\n`)
+  }
+  t.is(await file.read(), `alice:${sha}\n`)
 })
 
 function isPresent(command: string): boolean {

@@ -36,13 +36,15 @@ test('conf/config.full.yml loads as the defaults', async (t) => {
     env: {},
   })
   const defaults = await load('upstream: {url: http://registry:5000}')
-  t.deepEqual(warnings, [])
+  t.is(warnings.length, 1)
+  t.regex(warnings[0] ?? '', /auth: nobody is asked for a password/)
   t.deepEqual(config, defaults.config)
 })
 
 test('conf/config.full.yml loads with every example switched on', async (t) => {
   const text = await readFile(new URL('config.full.yml', conf), 'utf8')
   const { config } = await load(switchOn(switchOn(text)))
+  t.deepEqual(config.http.tls?.clientcas, ['/certs/clients.crt'])
   t.true('tls' in config.http && 'debug' in config.http && 'htpasswd' in config.auth)
   t.deepEqual(config.cors?.origins, ['https://ui.example'])
   t.is(config.upstream.tls.servername, 'registry.internal')

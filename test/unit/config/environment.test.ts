@@ -23,6 +23,7 @@ test(
   /^REGISTRY_HTTP_ADRR: unknown variable; did you mean REGISTRY_HTTP_ADDR\?$/,
 )
 test(isProblem, { REGISTRY_http_addr: ':1' }, /did you mean REGISTRY_HTTP_ADDR\?$/)
+test(isProblem, { REGISTRY_PASSWORD: 'x' }, /^REGISTRY_PASSWORD: unknown variable$/)
 test(isProblem, { REGISTRY_HTTP__ADDR: ':1' }, /unknown variable/)
 test(isProblem, { REGISTRY_HTTP_ADDR_0: ':1' }, /unknown variable/)
 test(isProblem, { REGISTRY_HTTP_HOSTS_1: 'a' }, /index 1 leaves a gap: the list has 0 items/)
@@ -38,6 +39,11 @@ test(
   { REGISTRY_HTTP_HEADERS_X_FOO: '[a]' },
   /REGISTRY_HTTP_HEADERS='\{Name: \[value\]\}'/,
 )
+test(
+  isProblem,
+  { REGISTRY_HTTP_TRUSTEDPROXIES: '10.0.0.1, proxy.example' },
+  /^REGISTRY_HTTP_TRUSTEDPROXIES: http\.trustedproxies\.1: expected .* \(value "proxy\.example"\)$/,
+)
 test(isProblem, { REGISTRY_AUTH: '' }, /^REGISTRY_AUTH: auth: empty/)
 test(isProblem, { REGISTRY_AUTH: 'htpasswd' }, /^REGISTRY_AUTH: auth\.htpasswd\.path: missing/)
 test(isProblem, { REGISTRY_AUTH_TOKEN_REALM: 'https://a' }, /auth\.token: not in this version/)
@@ -49,7 +55,7 @@ test(
 test(
   isProblem,
   { REGISTRY_CORS_ORIGINS: 'https://a,https://B' },
-  /^REGISTRY_CORS_ORIGINS: cors\.origins\.1: browsers send/,
+  /^REGISTRY_CORS_ORIGINS: cors\.origins\.1: browsers send.* \(value "https:\/\/B"\)$/,
 )
 
 test('the article’s variables give a full configuration without a file', async (t) => {
@@ -206,7 +212,9 @@ test('registry:2: variables of sections without effect are known, under both spe
 
 test('the file is named by REGISTRY_CONFIGURATION_PATH when no argument names it', async (t) => {
   const env = { ...base, REGISTRY_CONFIGURATION_PATH: '/nowhere/config.yml' }
-  await t.throwsAsync(loadConfig({ env }), { message: /^\/nowhere\/config\.yml: .*no such file/ })
+  await t.throwsAsync(loadConfig({ env }), {
+    message: /^configuration file: \/nowhere\/config\.yml does not exist/,
+  })
 })
 
 const samples: Record<string, fc.Arbitrary<unknown>> = {

@@ -1,6 +1,8 @@
+import { execFile } from 'node:child_process'
 import { mkdtempDisposable, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import test from 'ava'
 import { loadConfig } from '../../../src/config/load.ts'
 import { load, problemsOf, UPSTREAM } from './load-text.ts'
@@ -16,7 +18,13 @@ const refusesFile = test.macro({
 
 test('an empty file', refusesFile, '', /^config\.yml:1:1: .*empty/)
 test('a file of comments', refusesFile, '# nothing\n', /^config\.yml:1:1: .*empty/)
-test('a text that is not YAML', refusesFile, 'http: [1\n', /^config\.yml:2:1: not valid YAML: /)
+test(
+  'a bracket never closed',
+  refusesFile,
+  'log:\n  fields: {a: [1\n',
+  /^config\.yml:2:15: not valid YAML: /,
+)
+test('a text that is not YAML', refusesFile, '- a\nb\n', /^config\.yml:2:1: not valid YAML: /)
 test('a file without sections', refusesFile, 'hello\n', /^config\.yml:1:1: expected sections/)
 test(
   'a duplicate key',
@@ -88,15 +96,19 @@ test(
 test('files: a missing file, a directory and an unreadable file are one line each', async (t) => {
   await using directory = await mkdtempDisposable(join(tmpdir(), 'tidegate-config-'))
   const missing = join(directory.path, 'none.yml')
-  await t.throwsAsync(loadConfig({ file: missing, env: {} }), { message: /no such file$/ })
-  await t.throwsAsync(loadConfig({ file: directory.path, env: {} }), { message: /a directory/ })
+  await t.throwsAsync(loadConfig({ file: missing, env: {} }), {
+    message: `configuration file: ${missing} does not exist; check the path, or the mount that should bring it`,
+  })
+  await t.throwsAsync(loadConfig({ file: directory.path, env: {} }), {
+    message: /is a folder, not/,
+  })
   const present = join(directory.path, 'config.yml')
   await writeFile(present, UPSTREAM)
   const below = loadConfig({ file: join(present, 'config.yml'), env: {} })
-  await t.throwsAsync(below, { message: /no such file$/ })
+  await t.throwsAsync(below, { message: /does not exist; check the path/ })
   // Reading a process's memory at 0 fails for every user, root included.
   const failing = loadConfig({ file: '/proc/self/mem', env: {} })
-  await t.throwsAsync(failing, { message: /it cannot be read \(EIO\)$/ })
+  await t.throwsAsync(failing, { message: /cannot be read \(EIO\)$/ })
 })
 
 test('files: a file that permissions protect is one line', async (t) => {
@@ -107,10 +119,23 @@ test('files: a file that permissions protect is one line', async (t) => {
   await using directory = await mkdtempDisposable(join(tmpdir(), 'tidegate-config-'))
   const file = join(directory.path, 'config.yml')
   await writeFile(file, UPSTREAM, { mode: 0o000 })
-  await t.throwsAsync(loadConfig({ file, env: {} }), { message: /not readable by this user$/ })
+  await t.throwsAsync(loadConfig({ file, env: {} }), {
+    message: /cannot be read by the user .*uid/,
+  })
 })
 
-test('files: a huge file is refused unread', async (t) => {
+test('files: what never ends is refused instead of read', async (t) => {
+  await using directory = await mkdtempDisposable(join(tmpdir(), 'tidegate-config-'))
+  const pipe = join(directory.path, 'pipe')
+  await promisify(execFile)('mkfifo', [pipe])
+  for (const file of ['/dev/zero', pipe]) {
+    await t.throwsAsync(loadConfig({ file, env: {} }), {
+      message: `configuration file: ${file} is not a regular file; write the configuration into one`,
+    })
+  }
+})
+
+test('files: a huge file is refused', async (t) => {
   const [problem] = await problemsOf(`# ${'x'.repeat(1024 * 1024)}\n${UPSTREAM}`)
   t.regex(problem ?? '', /larger than 1 MiB/)
 })

@@ -22,6 +22,20 @@ for (const [path, nearest] of [
   })
 }
 
+test('the beginning of a key is enough, and a key with more behind it', (t) => {
+  t.is(nearestPath('http.tls.cert', known), 'http.tls.certificate')
+  t.is(nearestPath('http.tls.keyfile', known), 'http.tls.key')
+  t.is(nearestPath('http.tls.ke', ['http.tls.keepalive']), undefined, 'two letters are not')
+})
+
+test('a path from another section is preferred or none', (t) => {
+  const all = ['redis.password', 'redis.addr', ...known]
+  t.is(nearestPath('password', all, known), undefined)
+  t.is(nearestPath('upstream.password', all, known), undefined)
+  t.is(nearestPath('upstream.addr', all, known), 'http.addr')
+  t.is(nearestPath('redis.pasword', all, known), 'redis.password')
+})
+
 test('edit distance is a metric that counts single edits', (t) => {
   const word = fc.stringMatching(/^[a-c]{0,6}$/)
   t.is(editDistance('kitten', 'sitting'), 3)

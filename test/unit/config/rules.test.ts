@@ -1,4 +1,8 @@
+import { mkdtempDisposable, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import test from 'ava'
+import { loadConfig } from '../../../src/config/load.ts'
 import { load, problemsOf, UPSTREAM } from './load-text.ts'
 
 const isProblem = test.macro({
@@ -35,6 +39,34 @@ test(
   isProblem,
   'http: {tls: {certificate: /c, key: /k, clientauth: verify-client-cert-if-given}}',
   /http\.tls\.clientcas: missing/,
+)
+for (const mode of ['request-client-cert', 'require-any-client-cert']) {
+  for (const authorities of ['', ', clientcas: []', ', clientcas: ","']) {
+    test(
+      `${mode} that no client would be asked for${authorities}`,
+      isProblem,
+      `http: {tls: {certificate: /c, key: /k, clientauth: ${mode}${authorities}}}`,
+      /http\.tls\.clientcas: missing: without authorities no client is asked/,
+    )
+  }
+}
+test(
+  'a debug server where the main one listens by default',
+  isProblem,
+  'http: {debug: {addr: 127.0.0.1:5000}}',
+  /2:16: http\.debug\.addr: http\.addr listens there already.*value "127\.0\.0\.1:5000"/,
+)
+test(
+  'a debug server at the same address',
+  isProblem,
+  "http: {addr: 'localhost:1', debug: {addr: 'localhost:1'}}",
+  /http\.debug\.addr: http\.addr listens there/,
+)
+test(
+  'a debug server on every interface, the main one on one',
+  isProblem,
+  "http: {addr: '127.0.0.1:1', debug: {addr: '0.0.0.0:1'}}",
+  /http\.debug\.addr: http\.addr listens there/,
 )
 test(
   'Let’s Encrypt',
@@ -160,7 +192,11 @@ test('upstream: the problems of its keys name their remedies', async (t) => {
   )
   t.regex(problems.join('\n'), /upstream\.tls\.key: missing/)
   t.regex(problems.join('\n'), /upstream\.url: expected http:\/\/host:port/)
-  t.regex(problems.join('\n'), /upstream\.authorization: expected strip, pass, or both username/)
+  t.regex(
+    problems.join('\n'),
+    /upstream\.authorization\.passwordfile: missing: .*a file that holds/,
+  )
+  t.notRegex(problems.join('\n'), /expected strip, pass/)
   const [text] = await problemsOf('upstream: http://registry:5000')
   t.regex(text ?? '', /upstream: expected a section with keys such as url/)
 })
@@ -187,7 +223,19 @@ test(
   'storage beside an upstream',
   isWarning,
   'storage: {filesystem: {rootdirectory: /x}, delete: {enabled: true}}',
-  /2:1: storage: no effect: .*upstream\.url/,
+  /2:1: storage: no effect: Tidegate stores nothing itself: .*upstream\.url/,
+)
+test(
+  'relative URLs beside a fixed one',
+  isWarning,
+  'http: {host: https://a, relativeurls: yes}',
+  /http\.relativeurls: no effect beside http\.host/,
+)
+test(
+  'a secret that signs nothing',
+  isWarning,
+  'http: {secret: hunter2}',
+  /2:8: http\.secret: no effect: (?!.*hunter2)/,
 )
 test(
   'the deprecated loglevel',
@@ -201,6 +249,65 @@ test(
   'http: {http2: {disabled: true}}',
   /http\.http2: no effect: HTTP\/1\.1/,
 )
+
+const upstream = (keys: string) => `upstream: {url: http://registry:5000, ${keys}}\n`
+
+test('upstream.tokenpaths: a warning where they have no effect', async (t) => {
+  const paths = 'tokenpaths: [/token]'
+  const { warnings } = await load(upstream(paths))
+  t.regex(
+    warnings.join('\n'),
+    /^[^\n]*upstream\.tokenpaths: no effect without `authorization: pass`/,
+  )
+  const own = await load(`${upstream(`${paths}, authorization: pass`)}auth: {htpasswd: {path: /p}}`)
+  t.regex(own.warnings.join('\n'), /^[^\n]*upstream\.tokenpaths: no effect beside auth\.htpasswd/)
+  t.deepEqual((await load(upstream(`${paths}, authorization: pass`))).warnings, [])
+  const defaults = 'tokenpaths: "/auth/token, /service/token, /v2/token"'
+  t.deepEqual((await load(upstream(defaults))).warnings, [])
+})
+
+test('a debug server on another port, address or family is fine', async (t) => {
+  for (const [main, debug] of [
+    [':5000', ':5001'],
+    ['127.0.0.1:1', '127.0.0.2:1'],
+    ['0.0.0.0:1', '[::1]:1'],
+    [':0', ':0'],
+  ]) {
+    await t.notThrowsAsync(load(`${UPSTREAM}http: {addr: '${main}', debug: {addr: '${debug}'}}`))
+  }
+})
+
+const verified = 'http: {tls: {certificate: /c, key: /k, clientcas: /ca'
+
+test('an open registry is warned of, unless that is said or others guard it', async (t) => {
+  const warns = async (text: string) => {
+    await using directory = await mkdtempDisposable(join(tmpdir(), 'tidegate-config-'))
+    const file = join(directory.path, 'config.yml')
+    await writeFile(file, text)
+    const { warnings } = await loadConfig({ file, env: {} })
+    return warnings.some((line) => line.startsWith(`${file}: auth: nobody is asked for a password`))
+  }
+  t.true(await warns(UPSTREAM))
+  t.true(await warns(upstream('authorization: {username: a, passwordfile: /p}')))
+  t.true(await warns(`${UPSTREAM}${verified}, clientauth: verify-client-cert-if-given}}`))
+  t.true(await warns(`${UPSTREAM}${verified}, clientauth: require-any-client-cert}}`))
+  t.false(await warns(`${UPSTREAM}${verified}}}`))
+  t.false(await warns(`${UPSTREAM}${verified}, clientauth: Require-And-Verify-Client-Cert}}`))
+  t.false(await warns(`${UPSTREAM}auth: none`))
+  t.false(await warns(`${UPSTREAM}auth: {htpasswd: {path: /p}}`))
+  t.false(await warns(upstream('authorization: pass')))
+})
+
+test('a password for the backend belongs into a file', async (t) => {
+  const problems = await problemsOf(upstream('authorization: {username: a, password: hunter2}'))
+  t.deepEqual(
+    problems.map((line) => line.replace(/^config\.yml:[0-9:]+ /, '')),
+    [
+      'upstream.authorization.password: unknown key; did you mean upstream.authorization.passwordfile?',
+      'upstream.authorization.passwordfile: missing: a user for the backend needs username and passwordfile, a file that holds the password',
+    ],
+  )
+})
 
 test('loglevel sets log.level unless that is set', async (t) => {
   t.is((await load(`${UPSTREAM}loglevel: debug`)).config.log.level, 'debug')

@@ -25,7 +25,7 @@ test('access log: a line says who did what, with which outcome', async (t) => {
     async handle({ res, progress, headers }) {
       progress.bytesIn = 12
       progress.bytesOut = 34
-      res.writeHead(201, headers).end()
+      res.writeHead(201, headers()).end()
     },
   })
   const { headers } = await request(

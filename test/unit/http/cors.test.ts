@@ -100,8 +100,8 @@ test('cors: errors and answers carry the same headers, each exactly once', async
     headers,
   }: {
     res: import('node:http').ServerResponse
-    headers: string[]
-  }) => void res.writeHead(200, headers).end('{}')
+    headers: () => string[]
+  }) => void res.writeHead(200, headers()).end('{}')
   for (const parts of [{ handle }, { authenticator: closed }, { maxBodyBytes: -1 }]) {
     await using front = await startPipeline({ cors: createCors(rules), ...parts })
     for (const path of ['/v2/_catalog', '/v2/NAME/tags/list', '/v2/nothing/here']) {

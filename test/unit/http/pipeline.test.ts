@@ -203,7 +203,7 @@ test('pipeline: the backend gets the raw target, the route and what any answer c
     headers: ['X-Content-Type-Options', 'nosniff'],
     async handle({ req, res, route, origin, headers, principal }) {
       seen.push(req.url, route, origin.authority, principal)
-      res.writeHead(200, headers).end()
+      res.writeHead(200, headers()).end()
     },
   }
   await using front = await startPipeline(handle)

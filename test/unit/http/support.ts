@@ -46,7 +46,7 @@ export async function startPipeline(
   extra: Partial<Omit<PipelineParts, 'log' | 'backend'>> & { handle?: Backend['handle'] } = {},
 ) {
   const {
-    handle = async ({ res, headers }) => void res.writeHead(200, headers).end('ok'),
+    handle = async ({ res, headers }) => void res.writeHead(200, headers()).end('ok'),
     ...parts
   } = extra
   const captured = captureLog()

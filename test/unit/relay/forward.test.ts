@@ -29,7 +29,7 @@ async function startFront(settings: Settings) {
   const onRequest = (req: IncomingMessage, res: ServerResponse): void => {
     const exchange = {
       ...({ id: 'id-1', req, res, scheme: 'https', authority: 'registry.example:8443' } as const),
-      ...{ clientAddress: '192.0.2.7', expectsContinue: false, ownHeaders: [] },
+      ...{ clientAddress: '192.0.2.7', expectsContinue: false, ownHeaders: () => [] },
       progress: { bytesIn: 0, bytesOut: 0 },
     }
     relay.forward(exchange).catch((error: unknown) => {

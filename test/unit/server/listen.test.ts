@@ -1,5 +1,6 @@
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempDisposable } from 'node:fs/promises'
+import { mkdtempDisposable, readFile, writeFile } from 'node:fs/promises'
 import net from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -43,7 +44,7 @@ test('listen: an address that this machine does not have is one line', async (t)
 test('listen: a folder for a socket file that does not exist is a StartupError that names it', async (t) => {
   await using folder = await mkdtempDisposable(join(tmpdir(), 'tidegate-listen-'))
   const path = join(folder.path, 'absent', 'registry.sock')
-  t.true((await problemOf({ path })).startsWith(`${path}: `))
+  t.true((await problemOf({ path })).startsWith(`http.addr ${path}: `))
 })
 
 for (const [options, url] of [
@@ -67,4 +68,25 @@ test('listen: a socket file has a URL too', async (t) => {
   t.is(urlOf(server, 'http'), `unix:${path}`)
   server.close()
   await once(server, 'close')
+})
+
+test('listen: the socket file that a killed process left behind is replaced', async (t) => {
+  await using folder = await mkdtempDisposable(join(tmpdir(), 'tidegate-listen-'))
+  const path = join(folder.path, 'registry.sock')
+  const script = `require('node:net').createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, 'SIGKILL'))`
+  await once(spawn(process.execPath, ['-e', script]), 'exit')
+  const server = net.createServer()
+  await listen(server, { path })
+  t.is(urlOf(server, 'http'), `unix:${path}`)
+  t.regex(await problemOf({ path }), /another process listens there already/)
+  server.close()
+  await once(server, 'close')
+})
+
+test('listen: a file that is not a socket is never removed', async (t) => {
+  await using folder = await mkdtempDisposable(join(tmpdir(), 'tidegate-listen-'))
+  const path = join(folder.path, 'registry.sock')
+  await writeFile(path, 'precious')
+  t.regex(await problemOf({ path }), /a file is in the way/)
+  t.is(await readFile(path, 'utf8'), 'precious')
 })

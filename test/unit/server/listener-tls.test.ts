@@ -106,7 +106,7 @@ test('listener, TLS: a client that shakes hands and says nothing is dropped in t
   t.true(client.closed)
 })
 
-test('listener, TLS: a peer that is refused never gets to ask', async (t) => {
+test('listener, TLS: a peer that is refused learns why, and its request goes nowhere', async (t) => {
   let requests = 0
   await using subject = await startListener({
     tls: await makeTlsOptions(),
@@ -119,7 +119,7 @@ test('listener, TLS: a peer that is refused never gets to ask', async (t) => {
   const client = await connect(subject.port, insecure)
   client.socket.write(get)
   await until(() => client.closed)
-  t.is(client.text, '')
+  t.regex(client.text, /^HTTP\/1\.1 403 [\s\S]*"DENIED"[\s\S]*its certificate is not known/)
   t.is(requests, 0)
   const line = subject.lines.find(({ level }) => level === 'warn')
   t.is(line?.['reason'], 'its certificate is not known')

@@ -1,0 +1,126 @@
+import http from 'node:http'
+import test from 'ava'
+import { startHttpBackend, startRawBackend } from '../support/backends.ts'
+import { startFront } from '../support/front.ts'
+import { openRawClient } from '../support/raw-client.ts'
+
+const blob = `/v2/team/app/blobs/sha256:${'a'.repeat(64)}`
+const get = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: h\r\n\r\n`
+
+test('pipelining: requests are answered one after the other, each with its own answer', async (t) => {
+  let running = 0
+  let most = 0
+  await using backend = await startHttpBackend(async (req, res) => {
+    running += 1
+    most = Math.max(most, running)
+    await new Promise(setImmediate)
+    running -= 1
+    res.end(`<${req.url}>`)
+  })
+  await using front = await startFront(backend.url)
+  using client = await openRawClient(front)
+  const tags = Array.from({ length: 10 }, (_, index) => `/v2/a/manifests/t${index}`)
+  client.send(tags.map(get).join(''))
+  await client.waitFor(/<\/v2\/a\/manifests\/t9>/)
+  t.deepEqual(
+    client.received.match(/<[^>]+>/g),
+    tags.map((tag) => `<${tag}>`),
+  )
+  t.is(most, 1)
+})
+
+test('pipelining: a client that piles up requests is cut off', async (t) => {
+  let connections = 0
+  await using backend = await startRawBackend(() => {
+    connections += 1
+  })
+  await using front = await startFront(backend.url)
+  using client = await openRawClient(front)
+  client.send(get(blob).repeat(1000))
+  await client.ended()
+  t.is(connections, 1)
+})
+
+test('pipelining: an answer that breaks off while another waits its turn ends the connection', async (t) => {
+  await using backend = await startRawBackend((socket) => {
+    socket.once('data', (bytes) => {
+      const isBlob = bytes.includes('/blobs/')
+      socket.write(
+        `HTTP/1.1 200 OK\r\nContent-Length: ${isBlob ? 100 : 2}\r\n\r\n${isBlob ? 'half' : 'ok'}`,
+      )
+      if (isBlob) setImmediate(() => socket.resetAndDestroy())
+    })
+  })
+  await using front = await startFront(backend.url)
+  using client = await openRawClient(front)
+  client.send(get('/v2/') + get(blob) + get('/v2/'))
+  const received = await client.ended()
+  t.regex(received, /ok[\s\S]*half$/)
+})
+
+const injected = test.macro({
+  title: (_, what: string) =>
+    `pipelining: ${what} behind a request never becomes part of its answer`,
+  async exec(t, _what: string, extra: string) {
+    const finish = Promise.withResolvers<void>()
+    await using backend = await startHttpBackend(async (_, res) => {
+      res.writeHead(200, { 'content-length': 200 })
+      res.write('XXXXX')
+      await finish.promise
+      res.end()
+    })
+    await using front = await startFront(backend.url)
+    using client = await openRawClient(front)
+    client.send(get(blob))
+    await client.waitFor(/XXXXX$/)
+    client.send(extra)
+    const received = await client.ended()
+    finish.resolve()
+    t.regex(received, /\r\n\r\nXXXXX$/)
+  },
+})
+test(injected, 'garbage', 'GARBAGE\r\n\r\n')
+test(injected, 'CONNECT', 'CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n')
+
+test('pipelining: garbage behind a request that is still unanswered is not its answer', async (t) => {
+  await using backend = await startHttpBackend(() => {})
+  await using front = await startFront(backend.url)
+  using client = await openRawClient(front)
+  client.send(`${get(blob)}GARBAGE\r\n\r\n`)
+  t.is(await client.ended(), '')
+})
+
+test('early answer: it is never lost when the backend answers and closes at once', async (t) => {
+  const answer = 'HTTP/1.1 413 No\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno'
+  await using backend = await startRawBackend((socket) => {
+    socket.once('data', () => socket.write(answer, () => socket.destroy()))
+  })
+  await using front = await startFront(backend.url)
+  for (let round = 0; round < 40; round += 1) {
+    using client = await openRawClient(front)
+    client.send(
+      'PATCH /v2/a/blobs/uploads/1 HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000000\r\n\r\n',
+    )
+    const pour = (): void => {
+      if (client.socket.writable) client.socket.write(Buffer.alloc(65536), pour)
+    }
+    pour()
+    t.regex(await client.ended(), /^HTTP\/1\.1 413 /, `round ${round}`)
+  }
+})
+
+test('methods: http.METHODS that a route does not have are 405 and reach no backend', async (t) => {
+  let requests = 0
+  await using backend = await startHttpBackend((_, res) => {
+    requests += 1
+    res.end()
+  })
+  await using front = await startFront(backend.url)
+  for (const method of http.METHODS) {
+    if (['GET', 'HEAD', 'DELETE', 'OPTIONS', 'CONNECT'].includes(method)) continue
+    using client = await openRawClient(front)
+    client.send(`${method} ${blob} HTTP/1.1\r\nHost: h\r\n\r\n`)
+    await client.waitFor(/^HTTP\/1\.1 405 /)
+  }
+  t.is(requests, 0)
+})
