@@ -43,16 +43,22 @@ export function createBodyWriter(
   let gathered: { readonly buffer: Buffer; end: number }[] = []
   let sent = 0
   let scheduled: NodeJS.Immediate | undefined
+  /** A write failed: what comes still is dropped, and the connection will say what happened. */
+  let isBroken = false
 
   const flush = (): void => {
     clearImmediate(scheduled)
     scheduled = undefined
     const leaving = gathered
     gathered = []
+    if (isBroken) return
     socket.cork()
     for (const { buffer, end } of leaving) {
       const bytes = isChunked ? frameChunk(buffer, end) : buffer.subarray(headRoom, end)
-      socket.write(bytes, () => giveBuffer(buffer))
+      socket.write(bytes, (error) => {
+        isBroken ||= error != null
+        giveBuffer(buffer)
+      })
     }
     socket.uncork()
   }

@@ -43,7 +43,7 @@ test('pipelining: a client that piles up requests is cut off', async (t) => {
 
 test('pipelining: an answer that breaks off while another waits its turn ends the connection', async (t) => {
   await using backend = await startRawBackend((socket) => {
-    socket.once('data', (bytes) => {
+    socket.on('data', (bytes) => {
       const isBlob = bytes.includes('/blobs/')
       socket.write(
         `HTTP/1.1 200 OK\r\nContent-Length: ${isBlob ? 100 : 2}\r\n\r\n${isBlob ? 'half' : 'ok'}`,
