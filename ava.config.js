@@ -1,5 +1,6 @@
 export default {
   files: ['test/**/*.test.ts'],
   extensions: ['ts'],
-  timeout: '2m',
+  // Without a test ending. The image trial alone takes a minute or two.
+  timeout: '15m',
 }

@@ -1,9 +1,10 @@
 import type { Command } from 'commander'
 import { passwordProblem, printableName, userNameProblem } from '../auth/credential-rules.ts'
 import { htpasswdAddCommand } from '../auth/htpasswd-command.ts'
-import { readHtpasswd, replaceHtpasswd, withoutUser, withUser } from '../auth/htpasswd-edit.ts'
+import { readHtpasswd, withoutUser, withUser } from '../auth/htpasswd-edit.ts'
 import { parseHtpasswd } from '../auth/htpasswd-file.ts'
 import { hashPassword, verifyPassword } from '../auth/password-hash.ts'
+import { replaceFile } from '../lib/replace-file.ts'
 import { StartupError } from '../lib/startup-error.ts'
 import { readPassword } from './password-input.ts'
 
@@ -27,7 +28,7 @@ export async function addUser(
   requireNewPassword(password)
   const before = (await readHtpasswd(file)) ?? Buffer.alloc(0)
   const replaced = before.length !== withoutUser(before, user).length
-  await replaceHtpasswd(file, withUser(before, user, hashPassword(password)))
+  await replaceFile(file, withUser(before, user, hashPassword(password)))
   return { replaced }
 }
 
@@ -43,7 +44,7 @@ export async function removeUser(
   const before = await readExisting(file)
   const after = withoutUser(before, user)
   const removed = after.length !== before.length
-  if (removed) await replaceHtpasswd(file, after)
+  if (removed) await replaceFile(file, after)
   return { removed, usersLeft: parseHtpasswd(after).entries.length }
 }
 

@@ -4,7 +4,7 @@ import { isIP } from 'node:net'
 import { join, resolve } from 'node:path'
 import type { Command } from 'commander'
 import { stringify } from 'yaml'
-import { readHtpasswd, replaceHtpasswd, withUser } from '../auth/htpasswd-edit.ts'
+import { readHtpasswd, withUser } from '../auth/htpasswd-edit.ts'
 import { parseHtpasswd } from '../auth/htpasswd-file.ts'
 import { hashPassword } from '../auth/password-hash.ts'
 import { loadConfig } from '../config/load.ts'
@@ -205,7 +205,7 @@ async function ensureUser(path: string): Promise<{ user: string | undefined; pas
     return { user: users.includes(firstUser) ? firstUser : users[0] }
   }
   const password = Array.from({ length: passwordLength }, pickCharacter).join('')
-  await replaceHtpasswd(path, withUser(bytes, firstUser, hashPassword(password)))
+  await replaceFile(path, withUser(bytes, firstUser, hashPassword(password)))
   return { user: firstUser, password }
 }
 

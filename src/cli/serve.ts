@@ -19,12 +19,14 @@ export async function serve(
 ): Promise<void> {
   const log = createLog(config.log)
   for (const warning of warnings) log.warn(warning)
+  // Before anybody can know that we are there.
+  ignoreReloadSignals(log)
+  const stopping = nextSignal()
   const app = await startApp(config, log)
   log.info({ url: app.url, upstream: config.upstream.url }, 'listening')
   onListening?.()
-  ignoreReloadSignals(log)
   stopOnFault(app, log)
-  const signal = await nextSignal()
+  const signal = await stopping
   log.info(
     { signal, drainTimeoutMs: config.http.draintimeout },
     'stopping: requests in flight may finish',

@@ -13,6 +13,8 @@ type RunOptions = {
   /** Written to standard input, which is then closed. */
   readonly input?: string
   readonly cwd?: string
+  /** The program is killed after this long. */
+  readonly limitMs?: number
 }
 
 const COMMAND_LIMIT_MS = 90_000
@@ -58,7 +60,7 @@ export async function run(
   // A program that does not read its input closes the pipe; that is its own affair.
   child.stdin.on('error', () => {})
   child.stdin.end(options.input ?? '')
-  const limit = setTimeout(() => child.kill('SIGKILL'), COMMAND_LIMIT_MS)
+  const limit = setTimeout(() => child.kill('SIGKILL'), options.limitMs ?? COMMAND_LIMIT_MS)
   try {
     return { code: await ended, stdout: stdout(), stderr: stderr() }
   } finally {

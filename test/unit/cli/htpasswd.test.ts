@@ -82,7 +82,7 @@ test('files that cannot be used are one clear line each', async (t) => {
     [() => verifyUser(file.path, 'alice', 'secret'), /no such file/],
     [() => addUser(join(file.dir, 'missing', 'file'), 'alice', 'secret'), /folder does not exist/],
     [() => addUser(file.dir, 'alice', 'secret'), /is a folder/],
-    [() => addUser(dangling, 'alice', 'secret'), /points nowhere/],
+    [() => addUser(dangling, 'alice', 'secret'), /link to nowhere/],
     [() => addUser(utf16, 'alice', 'secret'), /UTF-16/],
   ]
   for (const [run, message] of cases) {
