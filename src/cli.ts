@@ -26,36 +26,22 @@ const program = new Command()
   .version(version)
   .configureHelp({ showGlobalOptions: true })
 
-program
-  .command('serve')
+configuredCommand('serve')
   .summary('serve as the configuration says')
   .description(
     'Serve as the configuration says, until SIGTERM or SIGINT; requests in flight may finish.',
   )
-  .argument(
-    '[config]',
-    'configuration file; without one REGISTRY_CONFIGURATION_PATH and REGISTRY_* count',
-  )
-  .option('--upstream <url>', 'the registry that requests go to (upstream.url)')
-  .option('--addr <host:port>', 'where to listen (http.addr)')
   .action(async (file: string | undefined, flags: ServeFlags) => {
     const { config, warnings } = await load(file, flags)
     await serve(config, warnings)
   })
 
-program
-  .command('check')
+configuredCommand('check')
   .summary('check the configuration and the files it names')
   .description(
     'Check the configuration and every file it names as a start would, and print what is in effect, ' +
       'secrets masked. Exits with 78 if it would not start.',
   )
-  .argument(
-    '[config]',
-    'configuration file; without one REGISTRY_CONFIGURATION_PATH and REGISTRY_* count',
-  )
-  .option('--upstream <url>', 'the registry that requests go to (upstream.url)')
-  .option('--addr <host:port>', 'where to listen (http.addr)')
   .action(async (file: string | undefined, flags: ServeFlags) => {
     const { config, warnings } = await load(file, flags)
     for (const warning of warnings) console.error(`warning: ${warning}`)
@@ -77,6 +63,18 @@ try {
   if (!(error instanceof StartupError)) throw error
   for (const problem of error.problems) console.error(`tidegate: ${problem}`)
   process.exitCode = configExitCode
+}
+
+/** A command that takes a configuration, the same way as the others do. */
+function configuredCommand(name: string): Command {
+  return program
+    .command(name)
+    .argument(
+      '[config]',
+      'configuration file; without one REGISTRY_CONFIGURATION_PATH and REGISTRY_* count',
+    )
+    .option('--upstream <url>', 'the registry that requests go to (upstream.url)')
+    .option('--addr <host:port>', 'where to listen (http.addr)')
 }
 
 function load(

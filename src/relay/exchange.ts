@@ -75,6 +75,7 @@ export function runExchange(
   }
   const onClientClose = (): void => {
     connection.destroy()
+    timer.stop()
     settle()
     resolve('done')
   }
