@@ -2,5 +2,5 @@ export default {
   files: ['test/**/*.test.ts'],
   extensions: ['ts'],
   // Without a test ending. The image trial alone takes a minute or two.
-  timeout: '15m',
+  timeout: '5m',
 }

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempDisposable, readFile, writeFile } from 'node:fs/promises'
+import { mkdtempDisposable, readdir, readFile, writeFile } from 'node:fs/promises'
 import { request } from 'node:https'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -18,6 +18,10 @@ export type FrontProcess = AsyncDisposable & {
   writtenToDisk(): Promise<number>
   /** User and system time so far, in seconds. */
   cpuSeconds(): Promise<number>
+  /** Files and sockets that it has open now. */
+  openFiles(): Promise<number>
+  /** Asks it to stop as an operator does. Resolves to its exit code. */
+  stop(): Promise<number | null>
 }
 
 /** Tidegate as a process of its own, on a free TLS port, in front of `upstream`; for what is measured. */
@@ -58,6 +62,12 @@ export async function startFrontProcess(
     async cpuSeconds() {
       const fields = (await proc('stat')).replace(/^.*\) /s, '').split(' ')
       return (Number(fields[11]) + Number(fields[12])) / 100
+    },
+    openFiles: async () => (await readdir(`/proc/${child.pid}/fd`)).length,
+    async stop() {
+      child.kill('SIGTERM')
+      const [code] = await exited
+      return code
     },
     async [Symbol.asyncDispose]() {
       child.kill('SIGKILL')
