@@ -29,6 +29,8 @@ export function endResponse(req: IncomingMessage, res: ServerResponse): void {
     res.end()
     return
   }
+  // Without a body nothing has been sent yet, and the wait would be for nothing.
+  res.flushHeaders()
   let bytes = 0
   const finish = (): void => {
     clearTimeout(quiet)

@@ -33,6 +33,7 @@ export type Connection = {
   end(): void
   /** Breaks the connection; the upstream sees an aborted request, never a complete one. */
   destroy(): void
+  /** True once nothing can be sent on it any more. */
   readonly destroyed: boolean
   /** True once it has carried an exchange before the present one. */
   readonly reused: boolean
@@ -84,6 +85,9 @@ function createConnection(
   let exchange: Exchange | undefined
   let exchanges = 0
 
+  /** A failed write does not destroy the socket at once, see `readOnAfterWriteError`. */
+  const isBroken = (): boolean => upstream.socket.destroyed || !upstream.socket.writable
+
   const takeExchange = (): Exchange | undefined => {
     const taken = exchange
     exchange = undefined
@@ -115,7 +119,7 @@ function createConnection(
     const finished = takeExchange()
     upstream.rest()
     // An answer that overtook its request leaves a body half-sent: the connection ends with it.
-    if (!reusable || finished?.requestDone !== true) upstream.socket.destroy()
+    if (!reusable || isBroken() || finished?.requestDone !== true) upstream.socket.destroy()
     else events.onIdle(connection)
     finished?.listener.onEnd()
   }
@@ -156,7 +160,7 @@ function createConnection(
       upstream.socket.destroy()
     },
     get destroyed() {
-      return upstream.socket.destroyed
+      return isBroken()
     },
     get reused() {
       return exchanges > 1

@@ -101,6 +101,7 @@ export function runExchange(
         if (!headers.includes('Connection')) headers.push('Connection', 'close')
       }
       res.writeHead(responseHead.status, responseHead.reason, headers)
+      if (!isRequestSent) res.flushHeaders()
     },
     onData(piece, release) {
       timer.touch()

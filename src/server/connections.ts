@@ -1,5 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { TLSSocket } from 'node:tls'
 
 /** A request, and the answer to it that is not complete yet. */
 export type Unfinished = { readonly req: IncomingMessage; readonly res: ServerResponse }
@@ -8,15 +10,16 @@ export type Unfinished = { readonly req: IncomingMessage; readonly res: ServerRe
 export type Connections = {
   /** A connection is there, and nothing was asked on it yet. */
   add(socket: Duplex): void
-  /** It carries a TLS connection from now on, which is counted by itself once it is established. */
-  secure(socket: Duplex): void
+  /** A TLS handshake begins on it; the TLS connection is added by itself once it is established. */
+  secure(socket: Socket): void
   /** Calls `answer` when the answers to all earlier requests on the same connection are complete. */
   ask(request: Unfinished, answer: () => void): void
   /** What a connection is busy with; undefined between two requests. */
   current(socket: Duplex): Unfinished | undefined
   /** Closes the connections that wait for their next request. */
   closeIdle(): void
-  /** Closes those on which nothing was ever asked, as load balancers open in advance. */
+  /** Closes those on which nothing was ever asked, as load balancers open in advance, or a handshake
+   *  has not ended. */
   closeUnused(): void
   /** Closes all. Returns how many of them had an answer to complete. */
   closeAll(): number
@@ -37,6 +40,8 @@ const maxPipelined = 16
 export function createConnections(): Connections {
   const states = new Map<Duplex, State>()
   const beneathTls = new Set<Duplex>()
+  /** By the peer's address, which is how a TLS connection and the one beneath it are told to be one. */
+  const handshaking = new Map<string, Duplex>()
 
   const closeWhere = (isClosed: (state: State) => boolean): void => {
     for (const [socket, state] of states) if (isClosed(state)) socket.destroy()
@@ -44,13 +49,19 @@ export function createConnections(): Connections {
 
   return {
     add(socket) {
+      if (socket instanceof TLSSocket) handshaking.delete(peerOf(socket))
       states.set(socket, { used: false, unfinished: [] })
       socket.once('close', () => states.delete(socket))
     },
     secure(socket) {
       states.delete(socket)
       beneathTls.add(socket)
-      socket.once('close', () => beneathTls.delete(socket))
+      const peer = peerOf(socket)
+      if (socket.remotePort !== undefined) handshaking.set(peer, socket)
+      socket.once('close', () => {
+        beneathTls.delete(socket)
+        if (handshaking.get(peer) === socket) handshaking.delete(peer)
+      })
     },
     ask(request, answer) {
       const state = states.get(request.req.socket)
@@ -60,13 +71,19 @@ export function createConnections(): Connections {
       if (state.unfinished.length > maxPipelined) request.req.socket.destroy()
       request.res.once('close', () => {
         state.unfinished.shift()
+        // After `Connection: close` nothing more may be done for this client; RFC 9112 section 9.6.
+        const { socket } = request.req
+        if (socket.destroyed || socket.writableEnded) state.unfinished.length = 0
         state.unfinished[0]?.answer()
       })
       if (state.unfinished.length === 1) answer()
     },
     current: (socket) => states.get(socket)?.unfinished[0]?.request,
     closeIdle: () => closeWhere(({ used, unfinished }) => used && unfinished.length === 0),
-    closeUnused: () => closeWhere(({ used }) => !used),
+    closeUnused() {
+      closeWhere(({ used }) => !used)
+      for (const socket of handshaking.values()) socket.destroy()
+    },
     closeAll() {
       let busy = 0
       for (const [socket, { unfinished }] of states) {
@@ -77,4 +94,8 @@ export function createConnections(): Connections {
       return busy
     },
   }
+}
+
+function peerOf({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress} ${remotePort}`
 }

@@ -32,16 +32,17 @@ async function removeStaleSocket(path: string): Promise<void> {
       `http.addr ${path}: a file is in the way; remove it or choose another path`,
     )
   }
-  if (!(await answers(path))) await unlink(path)
+  if (await isDeserted(path)) await unlink(path)
 }
 
-async function answers(path: string): Promise<boolean> {
+/** True if nobody listens there; only a refusal says so, not whatever else keeps us from connecting. */
+async function isDeserted(path: string): Promise<boolean> {
   const socket = connect(path)
   try {
     await once(socket, 'connect')
-    return true
-  } catch {
     return false
+  } catch (error) {
+    return error instanceof Error && 'code' in error && error.code === 'ECONNREFUSED'
   } finally {
     socket.destroy()
   }

@@ -71,13 +71,15 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
       })
       const stop = new AbortController()
       const deadline = delay(timeoutMs, undefined, { signal: stop.signal }).catch(() => {})
-      const sweep = setInterval(connections.closeIdle, 100)
-      const unused = setTimeout(connections.closeUnused, unusedGraceMs)
+      const graceEnd = performance.now() + unusedGraceMs
+      const sweep = setInterval(() => {
+        connections.closeIdle()
+        if (performance.now() > graceEnd) connections.closeUnused()
+      }, 100)
       connections.closeIdle()
       await Promise.race([closed, deadline])
       stop.abort()
       clearInterval(sweep)
-      clearTimeout(unused)
       const cutOff = connections.closeAll()
       await closed
       return cutOff

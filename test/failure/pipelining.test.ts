@@ -109,6 +109,28 @@ test('early answer: it is never lost when the backend answers and closes at once
   }
 })
 
+test('early answer: one without a body comes while the client still sends, not after the wait for it', async (t) => {
+  await using backend = await startRawBackend((socket) => {
+    socket.once('data', () => {
+      socket.resume().write('HTTP/1.1 413 No\r\nContent-Length: 0\r\n\r\n')
+    })
+  })
+  await using front = await startFront(backend.url)
+  using client = await openRawClient(front)
+  client.send(
+    'PATCH /v2/a/blobs/uploads/1 HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000000\r\n\r\n',
+  )
+  // Never quiet for half a second: the front would wait two seconds, or forty bytes, to end its answer.
+  let sent = 0
+  const trickle = setInterval(() => {
+    client.send('x')
+    sent += 1
+  }, 50)
+  await client.waitFor(/^HTTP\/1\.1 413 No\r\n/)
+  clearInterval(trickle)
+  t.true(sent < 30, `${sent} bytes were sent before the answer came`)
+})
+
 test('methods: http.METHODS that a route does not have are 405 and reach no backend', async (t) => {
   let requests = 0
   await using backend = await startHttpBackend((_, res) => {

@@ -369,3 +369,51 @@ test('quickstart: makes its folder, prints the password once, serves, and keeps 
   t.is((await get(`${again}/v2/`, { ca, auth: `admin:${password}` })).statusCode, 200)
   t.deepEqual(await readdir(directory), files)
 })
+
+test('serve: a request that waits behind one answered with Connection: close is not carried out', async (t) => {
+  const seen: string[] = []
+  const finish = Promise.withResolvers<void>()
+  await using backend = await startHttpBackend(async (req, res) => {
+    seen.push(req.method ?? '')
+    await finish.promise
+    res.end('{}')
+  })
+  const front = run(t, ['serve', '--upstream', backend.url, '--addr', '127.0.0.1:0'])
+  const { url = '' } = await front.line('listening')
+  const client = connect(Number(new URL(url).port), '127.0.0.1')
+  const blob = `/v2/a/blobs/sha256:${'a'.repeat(64)}`
+  client.write('GET /v2/ HTTP/1.1\r\nHost: h\r\n\r\n')
+  client.write(`DELETE ${blob} HTTP/1.1\r\nHost: h\r\n\r\n`)
+  let received = ''
+  client.on('data', (bytes) => {
+    received += bytes
+  })
+  while (seen.length === 0) await new Promise(setImmediate)
+  front.child.kill('SIGTERM')
+  await front.line('stopping')
+  finish.resolve()
+  await once(client, 'close')
+  t.regex(received, /Connection: close/)
+  t.is((await front.exit).code, 0)
+  t.deepEqual(seen, ['GET'])
+})
+
+test('serve: a handshake that nobody goes on with does not hold SIGTERM', async (t) => {
+  const files = await makeFiles(t)
+  await using backend = await startHttpBackend(() => {})
+  const front = run(t, ['serve', '--upstream', backend.url, '--addr', '127.0.0.1:0'], {
+    REGISTRY_HTTP_TLS_CERTIFICATE: join(files, 'domain.crt'),
+    REGISTRY_HTTP_TLS_KEY: join(files, 'domain.key'),
+    // Longer than this test may take: only the drain can end it.
+    REGISTRY_HTTP_TIMEOUTS_HEADERS: '10m',
+  })
+  const { url = '' } = await front.line('listening')
+  const silent = connect(Number(new URL(url).port), '127.0.0.1')
+  silent.on('error', () => {})
+  await once(silent, 'connect')
+  silent.write(Buffer.from([0x16]))
+  t.is((await get(`${url}/healthz`)).statusCode, 200)
+  front.child.kill('SIGTERM')
+  t.is((await front.exit).code, 0)
+  t.notRegex(front.output(), /cut off/)
+})

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempDisposable, readFile, writeFile } from 'node:fs/promises'
+import { lstat, mkdtempDisposable, readFile, writeFile } from 'node:fs/promises'
 import net from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -89,4 +89,22 @@ test('listen: a file that is not a socket is never removed', async (t) => {
   await writeFile(path, 'precious')
   t.regex(await problemOf({ path }), /a file is in the way/)
   t.is(await readFile(path, 'utf8'), 'precious')
+})
+
+test('listen: a socket file on which somebody listens, but does not accept, is left alone', async (t) => {
+  await using folder = await mkdtempDisposable(join(tmpdir(), 'tidegate-listen-'))
+  const path = join(folder.path, 'registry.sock')
+  const busy = spawn('python3', [
+    '-c',
+    `import socket,time\ns=socket.socket(socket.AF_UNIX)\ns.bind(${JSON.stringify(path)})\ns.listen(0)\nprint("up",flush=True)\ntime.sleep(60)`,
+  ])
+  await once(busy.stdout, 'data')
+  // One connection waits to be accepted and fills the line: the next is told to try again.
+  const waiting = [net.connect(path), net.connect(path)]
+  for (const socket of waiting) socket.on('error', () => {})
+  await once(waiting[0] ?? busy, 'connect')
+  t.regex(await problemOf({ path }), /another process listens there already/)
+  t.true((await lstat(path)).isSocket())
+  for (const socket of waiting) socket.destroy()
+  busy.kill()
 })
