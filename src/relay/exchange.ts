@@ -31,9 +31,9 @@ export type ExchangeSettings = {
 
 /**
  * Runs one exchange. The rule of every failure: what broke on one side is broken, never ended, on the
- * other, so that neither takes half a body for a whole one. Rejects with what the upstream's side did
- * wrong, if need be in the middle of the answer; resolves when the client leaves. `'retry'`: the connection died before it
- * could have been used, and the request has no body.
+ * other, so that neither takes half a body for a whole one. Resolves when it is over or the client has
+ * left; `'retry'` if the connection died before it could have been used, and the request has no body.
+ * Rejects with what the upstream's side did wrong, if need be in the middle of the answer.
  */
 export function runExchange(
   connection: Connection,

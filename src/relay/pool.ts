@@ -62,7 +62,7 @@ export function createPool(
   const open = (): Promise<Connection> =>
     openConnection(target, { onIdle: keep, onClose: forget }, connectTimeoutMs)
 
-  // Refreshed by every use; when it fires, whatever is idle has been so for the whole time.
+  // Refreshed when a connection becomes free; when it fires, whatever is idle has been so all the time.
   const sweeper = setTimeout(closeAged, maxIdleMs + 1).unref()
 
   return {
