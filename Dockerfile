@@ -16,7 +16,7 @@ RUN node_modules/.bin/tsc -p tsconfig.build.json --declaration false \
 
 FROM ${NODE_IMAGE}
 LABEL org.opencontainers.image.title="Tidegate" \
-  org.opencontainers.image.description="TLS, passwords, CORS and right Location headers in front of a container registry" \
+  org.opencontainers.image.description="A container registry with TLS, passwords, CORS and right Location headers, or these in front of another" \
   org.opencontainers.image.licenses="Apache-2.0"
 ENV NODE_ENV=production
 WORKDIR /app
@@ -26,6 +26,9 @@ COPY --from=build /app/node_modules node_modules
 COPY --from=build /app/dist dist
 # For `docker exec NAME tidegate check` and the like.
 RUN ln -s /app/dist/cli.js /usr/local/bin/tidegate
+# The store, where registry:2's image has it. A volume that is new takes over the owner.
+RUN mkdir -p /var/lib/registry && chown 1000:1000 /var/lib/registry
+VOLUME /var/lib/registry
 
 # Not root, and still on port 443: container engines let every user bind low ports in a container's
 # own network (net.ipv4.ip_unprivileged_port_start=0: Docker since 20.10, containerd 2.0 for

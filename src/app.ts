@@ -1,18 +1,16 @@
-import { readFile } from 'node:fs/promises'
 import type { ListenOptions } from 'node:net'
 import type { Logger } from 'pino'
+import { openStore } from './app-store.ts'
+import { openUpstream } from './app-upstream.ts'
 import { type Authenticator, createAnonymousAuthenticator } from './auth/authenticator.ts'
 import { openHtpasswdAuthenticator } from './auth/htpasswd.ts'
 import type { Config } from './config/schema.ts'
 import { createCors } from './http/cors.ts'
 import { createHealth, createLocalHandler, type Health } from './http/local.ts'
 import { createOriginReader } from './http/origin.ts'
-import { createPipeline } from './http/pipeline.ts'
-import { describeReadProblem } from './lib/file-problem.ts'
-import { gatherProblems, StartupError } from './lib/startup-error.ts'
-import { createRelay, type Relay } from './relay/forward.ts'
+import { type Backend, createPipeline } from './http/pipeline.ts'
+import { gatherProblems } from './lib/startup-error.ts'
 import { type Listener, openListener } from './server/listener.ts'
-import { loadTlsClientOptions } from './tls/client-options.ts'
 import {
   clientCertificateProblem,
   loadTlsServerOptions,
@@ -36,7 +34,7 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
   await using opened = new AsyncDisposableStack()
   const parts = await openParts(config, log, opened)
   const state = { draining: false }
-  const health = createHealth(parts.relay, () => state.draining)
+  const health = createHealth(parts.backend, () => state.draining)
   const listener = await openMainListener(config, parts, { health, state, log })
   opened.use(watchCertificate(config, parts.tls, listener, log))
   const debug = await openDebugListener(config, health, log).catch(async (error: unknown) => {
@@ -67,7 +65,7 @@ export async function checkApp(config: Config, log: Logger): Promise<void> {
 type Parts = {
   readonly tls: TlsServerMaterial | undefined
   readonly authenticator: Authenticator
-  readonly relay: Relay
+  readonly backend: Backend
 }
 
 async function openParts(
@@ -76,57 +74,19 @@ async function openParts(
   opened: AsyncDisposableStack,
 ): Promise<Parts> {
   const { http } = config
-  const [tls, authenticator, relay] = await gatherProblems([
+  const openBackend = config.upstream === undefined ? openStore : openUpstream
+  const [tls, authenticator, backend] = await gatherProblems([
     http.tls === undefined ? Promise.resolve(undefined) : loadTlsServerOptions(http.tls),
     openAuthenticator(config, log).then((value) => opened.use(value)),
-    openRelay(config).then((value) => opened.adopt(value, ({ close }) => close())),
+    openBackend(config).then((value) => opened.use(value)),
   ])
   for (const warning of tls?.warnings ?? []) log.warn(warning)
-  return { tls, authenticator, relay }
+  return { tls, authenticator, backend }
 }
 
 async function openAuthenticator({ auth }: Config, log: Logger): Promise<Authenticator> {
   if (auth.htpasswd === undefined) return createAnonymousAuthenticator()
   return await openHtpasswdAuthenticator({ ...auth.htpasswd, log })
-}
-
-async function openRelay({ http, upstream }: Config): Promise<Relay> {
-  const url = new URL(upstream.url)
-  const isTls = url.protocol === 'https:'
-  const [tls, authorization] = await gatherProblems([
-    isTls ? loadTlsClientOptions(upstream.tls) : Promise.resolve(undefined),
-    upstreamCredentials(upstream.authorization),
-  ])
-  const hostname = url.hostname.replace(/^\[(.*)\]$/, '$1')
-  const port = Number(url.port || (isTls ? 443 : 80))
-  return createRelay({
-    target: {
-      address: url.protocol === 'unix:' ? { path: url.pathname } : { host: hostname, port },
-      tls,
-    },
-    scheme: isTls ? 'https' : 'http',
-    authority: url.host || 'localhost',
-    authorization,
-    relative: http.relativeurls && http.host === undefined,
-    maxBodyBytes: http.maxbodysize,
-    timeouts: { ...upstream.timeouts, idle: http.timeouts.idle },
-  })
-}
-
-async function upstreamCredentials(
-  authorization: Config['upstream']['authorization'],
-): Promise<'strip' | 'pass' | { value: string }> {
-  if (typeof authorization === 'string') return authorization
-  const { username, passwordfile } = authorization
-  const problem = (text: string, options?: ErrorOptions) =>
-    new StartupError(`upstream.authorization.passwordfile: ${passwordfile} ${text}`, options)
-  const text = await readFile(passwordfile, 'utf8').catch((cause: unknown) => {
-    throw problem(describeReadProblem(cause), { cause })
-  })
-  const password = text.replace(/\r?\n$/, '')
-  if (password === '') throw problem('is empty; write the password for the backend into it')
-  const pair = `${username}:${password}`
-  return { value: `Basic ${Buffer.from(pair).toString('base64')}` }
 }
 
 type Wiring = {
@@ -137,10 +97,10 @@ type Wiring = {
 
 function openMainListener(
   { http, auth, upstream, cors, log: logging }: Config,
-  { tls, authenticator, relay }: Parts,
+  { tls, authenticator, backend }: Parts,
   { health, state, log }: Wiring,
 ): Promise<Listener> {
-  const passesCredentials = auth.htpasswd === undefined && upstream.authorization === 'pass'
+  const passesCredentials = auth.htpasswd === undefined && upstream?.authorization === 'pass'
   const onRequest = createPipeline({
     readOrigin: createOriginReader({
       host: http.host,
@@ -149,11 +109,7 @@ function openMainListener(
     }),
     cors: createCors(cors),
     authenticator,
-    backend: {
-      handle: ({ origin, headers, ...exchange }) =>
-        relay.forward({ ...exchange, ...origin, ownHeaders: headers }),
-      probe: relay.probe,
-    },
+    backend,
     health,
     headers: Object.entries(http.headers).flatMap(([name, values]) =>
       values.flatMap((v) => [name, v]),

@@ -20,8 +20,9 @@ const commandName = import.meta.filename.endsWith('.ts') ? 'npx node src/cli.ts'
 const program = new Command()
   .name('tidegate')
   .description(
-    'A front for container registries: TLS, passwords, CORS and correct Location headers, ' +
-      'streaming both ways. Configured by a registry:2 config.yml and the same REGISTRY_* variables.',
+    'A container registry with its front, or the front alone: TLS, passwords, CORS and correct ' +
+      'Location headers, over a registry:2 data folder or in front of another registry. ' +
+      'Configured by a registry:2 config.yml and the same REGISTRY_* variables.',
   )
   .version(version)
   .configureHelp({ showGlobalOptions: true })
@@ -73,7 +74,7 @@ function configuredCommand(name: string): Command {
       '[config]',
       'configuration file; without one REGISTRY_CONFIGURATION_PATH and REGISTRY_* count',
     )
-    .option('--upstream <url>', 'the registry that requests go to (upstream.url)')
+    .option('--upstream <url>', 'forward to this registry instead of being one (upstream.url)')
     .option('--addr <host:port>', 'where to listen (http.addr)')
 }
 

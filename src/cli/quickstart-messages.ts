@@ -6,7 +6,8 @@ export type QuickstartFacts = {
   readonly directory: string
   /** What begins a command of ours, e.g. `tidegate`. */
   readonly commandName: string
-  readonly upstream: string
+  /** The registry that is forwarded to, or the folder of our own. */
+  readonly backend: { readonly upstream: string } | { readonly store: string }
   /** The host that the printed commands name. */
   readonly host: string
   /** Further names and addresses that reach the server. */
@@ -44,14 +45,14 @@ export function describeAccount(facts: AccountFacts): string[] {
   return section('User', userRows(facts))
 }
 
-function addressRows({ upstream, directory, otherHosts, host, port }: QuickstartFacts): Row[] {
+function addressRows({ backend, directory, otherHosts, host, port }: QuickstartFacts): Row[] {
   // References to images cannot hold IPv6 addresses, and loopback is no use on another machine.
   const others = otherHosts
     .filter((other) => other !== host && other !== 'localhost')
     .filter((other) => isIP(other) !== 6 && !other.startsWith('127.'))
     .map((other) => authority(other, port))
   return [
-    ['in front of', upstream],
+    'upstream' in backend ? ['in front of', backend.upstream] : ['images in', backend.store],
     ['kept in', directory],
     ...(others.length === 0
       ? []

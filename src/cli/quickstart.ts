@@ -22,8 +22,8 @@ export type QuickstartOptions = {
   readonly directory: string
   /** `host:port` to listen on. */
   readonly addr: string
-  /** URL of the registry behind. */
-  readonly upstream: string
+  /** URL of a registry to forward to, instead of the registry of our own. */
+  readonly upstream?: string
   /** A further name or address that clients use for this host. */
   readonly hostname?: string
 }
@@ -38,6 +38,8 @@ export type Quickstart = {
   readonly account: readonly string[]
 }
 
+/** Where images are kept, in the folder of all that is made. */
+const storeFolder = 'registry'
 const firstUser = 'admin'
 const passwordLength = 24
 /** Without 0 O o, 1 I l: it is read from a screen and typed. 24 of these are 138 random bits. */
@@ -72,7 +74,10 @@ export async function prepareQuickstart(
   const facts = { directory, commandName, ...account }
   const messages = describeQuickstart({
     ...facts,
-    upstream: options.upstream,
+    backend:
+      options.upstream === undefined
+        ? { store: join(directory, storeFolder) }
+        : { upstream: options.upstream },
     host: options.hostname?.toLowerCase() ?? (isWildcard(host) ? 'localhost' : host),
     otherHosts: isWildcard(host) ? hostNames : [],
     port,
@@ -98,13 +103,14 @@ export function registerQuickstartCommand(
     .command('quickstart')
     .summary('serve with a certificate and a user made on the spot')
     .description(
-      'Serve with a local certificate authority, a certificate for this host and one user, all ' +
-        'made on the first start and kept in a folder. Prints how to trust the certificate and ' +
-        'log in. Its options are all that counts: REGISTRY_* variables are not read.',
+      'Serve a registry with a local certificate authority, a certificate for this host and one ' +
+        'user, all made on the first start and kept in a folder, images included. Prints how to ' +
+        'trust the certificate and log in. Its options are all that counts: REGISTRY_* variables ' +
+        'are not read.',
     )
     .option('--directory <path>', 'folder for what is made', './data')
     .option('--addr <host:port>', 'where to listen', '0.0.0.0:8443')
-    .option('--upstream <url>', 'the registry that requests go to', 'http://127.0.0.1:5000')
+    .option('--upstream <url>', 'forward to this registry instead of being one')
     .option('--hostname <name>', 'another name or address that clients use for this host')
     .action(async (options: QuickstartOptions) => {
       const quickstart = await prepareQuickstart(options, commandName)
@@ -135,7 +141,7 @@ function checkOptions({ addr, upstream, hostname }: QuickstartOptions) {
     }
   }
   const address = check('--addr', addr, parseTcpAddress)
-  check('--upstream', upstream, parseUpstreamUrl)
+  if (upstream !== undefined) check('--upstream', upstream, parseUpstreamUrl)
   if (hostname !== undefined) check('--hostname', hostname, requireHost)
   if (address === undefined || problems.length > 0) throw new StartupError(problems)
   return address
@@ -176,7 +182,15 @@ function createDocument({ directory, addr, upstream }: QuickstartOptions): Recor
     version: '0.1',
     http: { addr, tls: { certificate: path('server.crt'), key: path('server.key') } },
     auth: { htpasswd: { realm: 'Tidegate', path: path('htpasswd') } },
-    upstream: { url: upstream },
+    ...(upstream === undefined
+      ? {
+          storage: {
+            filesystem: { rootdirectory: path(storeFolder) },
+            delete: { enabled: true },
+            gc: { interval: '24h' },
+          },
+        }
+      : { upstream: { url: upstream } }),
   }
 }
 

@@ -23,7 +23,7 @@ export async function serve(
   ignoreReloadSignals(log)
   const stopping = nextSignal()
   const app = await startApp(config, log)
-  log.info({ url: app.url, upstream: config.upstream.url }, 'listening')
+  log.info({ url: app.url, ...servedFrom(config) }, 'listening')
   onListening?.()
   stopOnFault(app, log)
   const signal = await stopping
@@ -32,6 +32,11 @@ export async function serve(
     'stopping: requests in flight may finish',
   )
   await drain(app, log)
+}
+
+function servedFrom({ upstream, storage }: Config): Record<string, string> {
+  if (upstream !== undefined) return { upstream: upstream.url }
+  return { storage: storage.filesystem.rootdirectory }
 }
 
 async function drain(app: App, log: Logger): Promise<void> {

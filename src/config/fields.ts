@@ -1,5 +1,12 @@
 import * as z from 'zod'
-import { parseLine, parseListenAddress, parseSwitch, parseTimeLimit, parseTimer } from './values.ts'
+import {
+  parseCount,
+  parseLine,
+  parseListenAddress,
+  parseSwitch,
+  parseTimeLimit,
+  parseTimer,
+} from './values.ts'
 
 // Every scalar arrives as the text that stands in the file or the variable, so that `secret: 012`
 // stays what was written and each key decides alone what its text means (see document.ts).
@@ -61,3 +68,4 @@ export const bool = scalar('true | false', parseSwitch)
 export const duration = scalar('duration', parseTimer)
 export const timeLimit = scalar('duration', parseTimeLimit)
 export const address = scalar('address', parseListenAddress)
+export const count = scalar('number', parseCount)

@@ -9,7 +9,7 @@ import { formatListenAddress } from './values.ts'
  * Secrets are `***`.
  */
 export function formatConfig(config: Config): string {
-  const { http, auth, cors, ...rest } = config
+  const { http, auth, cors, storage, catalog, tags, ...rest } = config
   const { debug, tls } = http
   return stringify(
     printable(
@@ -22,6 +22,11 @@ export function formatConfig(config: Config): string {
           ...(tls?.clientcas.length === 0 && { tls: withoutClients(tls) }),
         },
         auth: auth.htpasswd === undefined ? 'none' : auth,
+        ...(config.upstream === undefined && {
+          storage: printableStorage(storage),
+          catalog,
+          tags,
+        }),
         ...(cors !== undefined && { cors: { ...cors, maxage: cors.maxage * 1000 } }),
       },
       keyTree,
@@ -35,6 +40,12 @@ type Tls = NonNullable<Config['http']['tls']>
 /** What is asked of client certificates may only be said beside authorities. */
 function withoutClients({ clientcas: _cas, clientauth: _auth, ...tls }: Tls) {
   return tls
+}
+
+function printableStorage({ filesystem, ...storage }: Config['storage']) {
+  const { minfree } = filesystem
+  const share = 'percent' in minfree ? `${minfree.percent}%` : formatSize(minfree.bytes)
+  return { ...storage, filesystem: { ...filesystem, minfree: share } }
 }
 
 function printable(value: unknown, node: KeyNode | undefined): unknown {

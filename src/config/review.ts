@@ -25,19 +25,26 @@ const emptySections: ReadonlyMap<string, { severity: 'problem' | 'warning'; mess
  * problems; both are left out as well, so that the schema sees only its own keys.
  */
 export function reviewTree(root: TreeMap, report: Report): Record<string, unknown> {
-  return reviewMap(root, keyTree, [], report)
+  return reviewMap(root, keyTree, [], { report, isProxy: root.entries.has('upstream') })
 }
 
-function reviewMap(map: TreeMap, node: KeyNode, path: readonly string[], report: Report) {
+type Review = {
+  readonly report: Report
+  /** All of `storage` does nothing then, which one rule says for the whole. */
+  readonly isProxy: boolean
+}
+
+function reviewMap(map: TreeMap, node: KeyNode, path: readonly string[], review: Review) {
   const plain: Record<string, unknown> = Object.create(null)
   for (const [key, tree] of map.entries) {
-    const value = reviewKey(tree, node, [...path, key], report)
+    const value = reviewKey(tree, node, [...path, key], review)
     if (value !== undefined) plain[key] = value
   }
   return plain
 }
 
-function reviewKey(tree: Tree, parent: KeyNode, path: readonly string[], report: Report): unknown {
+function reviewKey(tree: Tree, parent: KeyNode, path: readonly string[], review: Review): unknown {
+  const { report, isProxy } = review
   const name = path.join('.')
   const node = childOf(parent, path.at(-1) ?? '')
   if (node === undefined) {
@@ -45,10 +52,11 @@ function reviewKey(tree: Tree, parent: KeyNode, path: readonly string[], report:
     report.problem(problemLine(tree.origin, name, `unknown key${shown}${suggestion(name)}`))
     return undefined
   }
-  const value = reviewNode(tree, node, path, report)
+  const value = reviewNode(tree, node, path, review)
   const rule = value === undefined && isEmpty(tree, path) ? emptySections.get(name) : undefined
   if (rule !== undefined) report[rule.severity](problemLine(tree.origin, name, rule.message))
   if (node.unimplemented === undefined) return value
+  if (isProxy && path[0] === 'storage') return undefined
   const { effect, severity } = node.unimplemented
   if (severity === 'error') report.problem(problemLine(tree.origin, name, effect))
   else if (value !== undefined) {
@@ -57,16 +65,16 @@ function reviewKey(tree: Tree, parent: KeyNode, path: readonly string[], report:
   return undefined
 }
 
-function reviewNode(tree: Tree, node: KeyNode, path: readonly string[], report: Report): unknown {
+function reviewNode(tree: Tree, node: KeyNode, path: readonly string[], review: Review): unknown {
   if (node.free && node.doc !== undefined) return yamlValue(tree)
   if (tree.kind === 'list') {
     const item = node.item
     return tree.items.map((child, index) =>
-      item === undefined ? '' : (reviewNode(child, item, [...path, String(index)], report) ?? ''),
+      item === undefined ? '' : (reviewNode(child, item, [...path, String(index)], review) ?? ''),
     )
   }
   if (tree.kind === 'map' && node.accepts.includes('map')) {
-    const plain = reviewMap(tree, node, path, report)
+    const plain = reviewMap(tree, node, path, review)
     return Object.keys(plain).length > 0 || isChosen(path) ? plain : undefined
   }
   if (tree.kind === 'map') return {}

@@ -75,10 +75,21 @@ function covers(host: string | undefined, other: string | undefined): boolean {
 function checkUnused(plain: Plain, { warning }: Findings): void {
   const http = sectionAt(plain, 'http')
   if (http['secret'] !== undefined) {
-    warning('http.secret', 'no effect: the backend signs upload state with a secret of its own')
+    warning(
+      'http.secret',
+      'no effect: upload URLs carry no state of ours that would need a signature',
+    )
   }
   if (http['host'] !== undefined && isOn(http, 'relativeurls')) {
     warning('http.relativeurls', 'no effect beside http.host, with which every Location begins')
+  }
+  if (plain['upstream'] !== undefined) {
+    for (const key of ['storage', 'catalog', 'tags'].filter((name) => plain[name] !== undefined)) {
+      warning(
+        key,
+        'no effect: Tidegate stores nothing itself, and the registry at upstream.url has its own settings for this',
+      )
+    }
   }
   const paths = listAt(sectionAt(plain, 'upstream'), 'tokenpaths')
   if (paths.length === 0 || paths.join() === defaultTokenPaths.join()) return
@@ -139,12 +150,12 @@ function isHeaderName(name: string): boolean {
 }
 
 function checkUpstream(upstream: unknown, { problem }: Findings): void {
-  if (typeof upstream === 'string') return
+  if (upstream === undefined || typeof upstream === 'string') return
   const section = isPlain(upstream) ? upstream : {}
   if (section['url'] === undefined) {
     problem(
       'upstream.url',
-      'missing: this version has no embedded registry, so name the one to forward to, as in `upstream: {url: http://registry:5000}` or REGISTRY_UPSTREAM_URL=http://registry:5000',
+      'missing: name the registry to forward to, as in `upstream: {url: http://registry:5000}` or REGISTRY_UPSTREAM_URL=http://registry:5000, or leave out `upstream` to be the registry',
     )
   }
   const authorization = sectionAt(section, 'authorization')

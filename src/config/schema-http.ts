@@ -4,6 +4,7 @@ import {
   address,
   bool,
   choice,
+  count,
   duration,
   list,
   path,
@@ -13,7 +14,6 @@ import {
   timeLimit,
 } from './fields.ts'
 import {
-  parseCount,
   parseHeaderValue,
   parseHostValue,
   parseNetwork,
@@ -100,7 +100,7 @@ export const http = z.preprocess(
       .describe('Sends Location without scheme and host. Some clients cannot follow such a value.'),
     secret: secret.exactOptional().meta({
       description:
-        'Key that signs upload state; replicas must share it. The backend has its own: unused by a proxy.',
+        'registry:2’s key for the state in upload URLs. There is no such state here, so that replicas need to share nothing but the folder.',
       example: 'replace-with-random-text',
     }),
     headers: z
@@ -132,7 +132,7 @@ export const http = z.preprocess(
       description: 'Largest request body; larger ones get 413. Absent = no limit.',
       example: '10GiB',
     }),
-    maxconnections: scalar('number', parseCount)
+    maxconnections: count
       .prefault('10000')
       .describe(
         'Connections that may be open at once; more are closed as they come. Each needs a file descriptor, and a second one while it transfers.',

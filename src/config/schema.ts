@@ -1,6 +1,7 @@
 import * as z from 'zod'
-import { bool, choice, line, list, path, scalar, section, timeLimit } from './fields.ts'
+import { bool, choice, count, line, list, path, scalar, section, timeLimit } from './fields.ts'
 import { http } from './schema-http.ts'
+import { storage } from './schema-storage.ts'
 import {
   parseCorsOrigin,
   parseLine,
@@ -142,9 +143,30 @@ export const configSchema = section({
   version: choice(['0.1']).prefault('0.1').describe('Version of the format.'),
   log: log.prefault({}).describe('What is logged, and how.'),
   http: http.prefault({}).describe('The server that clients meet.'),
-  upstream: upstream.describe('The registry that requests are forwarded to. Required.'),
+  upstream: upstream
+    .exactOptional()
+    .describe(
+      'The registry that requests are forwarded to. Without it Tidegate is the registry: see `storage`.',
+    ),
+  storage: storage.prefault({}).describe('The registry of our own. No effect beside `upstream`.'),
   auth: auth.prefault({}).describe('Who may come in. Without it anyone may push, pull and delete.'),
   cors: cors.exactOptional().describe('Access for web interfaces on other origins.'),
+  catalog: section({
+    maxentries: count
+      .prefault('1000')
+      .describe(
+        'Most repositories in one answer of the catalog; a client that asks for more gets 400.',
+      ),
+  })
+    .prefault({})
+    .describe('The list of repositories. No effect beside `upstream`.'),
+  tags: section({
+    maxtags: count
+      .prefault('1000')
+      .describe('Most tags in one answer, if the client asks for pages. Without `n` it gets all.'),
+  })
+    .prefault({})
+    .describe('Lists of tags. No effect beside `upstream`.'),
 })
 
 /** The effective configuration: durations in milliseconds, sizes in bytes, defaults filled in. */

@@ -178,3 +178,26 @@ export function parseSizeLimit(text: string): number {
   if (bytes > 0) return bytes
   throw new RangeError('expected more than 0 bytes; leave the key out for no limit')
 }
+
+/** A part of a disk: bytes, or a percentage of the whole. */
+export type DiskShare = { readonly bytes: number } | { readonly percent: number }
+
+/** `10GiB` or `1%`. @throws RangeError */
+export function parseDiskShare(text: string): DiskShare {
+  const [, percent] = /^(\d{1,2}(?:\.\d+)?)%$/.exec(text) ?? []
+  if (percent !== undefined) return { percent: Number(percent) }
+  try {
+    return { bytes: parseSize(text) }
+  } catch (cause) {
+    throw new RangeError('expected a size such as 10GiB, or a percentage below 100 such as 1%', {
+      cause,
+    })
+  }
+}
+
+/** The limit of manifests in bytes: at least what OCI distribution-spec asks for. @throws RangeError */
+export function parseManifestLimit(text: string): number {
+  const bytes = parseSize(text)
+  if (bytes >= 4 * 2 ** 20 && bytes <= 64 * 2 ** 20) return bytes
+  throw new RangeError('expected 4MiB, which clients may count on, up to 64MiB')
+}

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import { bodyBufferBytes, giveBuffer, takeBuffer } from './spare-buffers.ts'
+import { bodyBufferBytes, giveBuffer, releaseMemory, takeBuffer } from '../lib/spare-buffers.ts'
 
 /** How a request body is delimited; always the way it came from the client. */
 export type RequestFraming =
@@ -83,7 +83,7 @@ export function createBodyWriter(
     write(piece) {
       sent += piece.length
       for (let at = 0; at < piece.length; ) at += gather(piece, at)
-      release(piece)
+      releaseMemory(piece)
       scheduled ??= setImmediate(flushAndResume)
       return !socket.writableNeedDrain && gathered.length * bodyBufferBytes < maxWaitingBytes
     },
@@ -110,14 +110,4 @@ function frameChunk(buffer: Buffer, end: number): Buffer {
   buffer.write(sizeLine, start, 'latin1')
   buffer.write('\r\n', end, 'latin1')
   return buffer.subarray(start, end + tailRoom)
-}
-
-/**
- * Frees a piece's memory now, not when the collector comes round to it: at 600 MB/s of small
- * external buffers it comes too late. Only for memory that is the piece's alone.
- */
-function release(piece: Buffer): void {
-  if (piece.byteLength === piece.buffer.byteLength && piece.buffer instanceof ArrayBuffer) {
-    piece.buffer.transfer(0)
-  }
 }

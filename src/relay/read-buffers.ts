@@ -1,4 +1,4 @@
-import { giveBuffer, takeBuffer } from './spare-buffers.ts'
+import { giveBuffer, takeBuffer } from '../lib/spare-buffers.ts'
 
 const smallBytes = 16 * 1024
 

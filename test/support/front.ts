@@ -25,9 +25,9 @@ const server = issueServerCertificate(
 )
 const serverKey = server.key.export({ type: 'pkcs8', format: 'pem' })
 
-/** A whole Tidegate in this process, on a free TLS port, in front of `upstream`. */
+/** A whole Tidegate in this process, on a free TLS port, in front of `upstream`, or with its own store. */
 export async function startFront(
-  upstream: string,
+  upstream: string | undefined,
   overrides: Record<string, unknown> = {},
 ): Promise<Front> {
   const directory = await mkdtempDisposable(join(tmpdir(), 'tidegate-'))

@@ -23,7 +23,7 @@ import { loadTlsServerOptions } from '../../../src/tls/server-options.ts'
 import { startTlsServer } from '../tls/handshake.ts'
 import { makePair, openssl } from '../tls/openssl.ts'
 
-const defaults = { addr: '0.0.0.0:8443', upstream: 'http://127.0.0.1:5000' }
+const defaults = { addr: '0.0.0.0:8443' }
 
 async function makeFolder() {
   const parent = await mkdtempDisposable(join(tmpdir(), 'tidegate-quickstart-'))
@@ -144,8 +144,13 @@ test('quickstart: config.yml says what runs, and is not overwritten', async (t) 
       tls: { certificate: folder.file('server.crt'), key: folder.file('server.key') },
     },
     auth: { htpasswd: { realm: 'Tidegate', path: folder.file('htpasswd') } },
-    upstream: { url: 'http://127.0.0.1:5000' },
+    storage: {
+      filesystem: { rootdirectory: folder.file('registry') },
+      delete: { enabled: true },
+      gc: { interval: '24h' },
+    },
   })
+  t.regex(messages.join('\n'), /images in +\/.*\/data\/registry\n/)
   t.false(messages.includes('Please note'))
   await writeFile(folder.file('config.yml'), 'mine: true\n')
   const second = await folder.start()
@@ -154,6 +159,14 @@ test('quickstart: config.yml says what runs, and is not overwritten', async (t) 
     second.messages.join('\n'),
     /config\.yml differs from what runs now; to run it: tidegate serve/,
   )
+})
+
+test('quickstart: with an upstream there is no store', async (t) => {
+  await using folder = await makeFolder()
+  const { config, messages } = await folder.start({ upstream: 'http://127.0.0.1:5000' })
+  t.is(config.upstream?.url, 'http://127.0.0.1:5000')
+  t.notRegex(await folder.read('config.yml'), /storage/)
+  t.regex(messages.join('\n'), /in front of +http:\/\/127\.0\.0\.1:5000\n/)
 })
 
 test('quickstart: a lost server pair is issued again by the same authority', async (t) => {
@@ -435,7 +448,7 @@ test('quickstart: the command prints nothing before it listens, then all of it',
   const options = ['--directory', folder.directory, '--upstream', 'http://registry:5000']
   const printed: string[] = []
   const serve: Serve = async (config, _, onListening) => {
-    t.is(config.upstream.url, 'http://registry:5000')
+    t.is(config.upstream?.url, 'http://registry:5000')
     t.deepEqual(config.http.addr, { host: '0.0.0.0', port: 8443 })
     t.deepEqual(printed, [])
     onListening()

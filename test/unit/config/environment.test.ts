@@ -242,6 +242,14 @@ const samples: Record<string, fc.Arbitrary<unknown>> = {
   'http.trustedproxies': fc.array(fc.ipV4(), { minLength: 1 }),
   'http.maxbodysize': fc.integer({ min: 1, max: 1e9 }),
   'http.timeouts.idle': fc.integer({ min: 1, max: 1000 }).map((n) => `${n}m`),
+  'storage.filesystem.rootdirectory': fc.constantFrom('/data', '/1e3', '/no'),
+  'storage.filesystem.minfree': fc.oneof(
+    fc.integer({ min: 0, max: 99 }).map((n) => `${n}%`),
+    fc.integer({ min: 0, max: 1e9 }),
+  ),
+  'storage.gc.untagged': fc.constantFrom('keep', 'delete'),
+  'storage.maintenance.uploadpurging.age': fc.integer({ min: 1, max: 100 }).map((n) => `${n}h`),
+  'catalog.maxentries': fc.integer({ min: 1, max: 10_000 }),
   'upstream.authorization': fc.oneof(
     fc.constant('pass'),
     fc.constant({ username: '01', passwordfile: '/p' }),

@@ -161,7 +161,7 @@ upstream:
     'REGISTRY_HTP_ADDR: unknown variable; did you mean REGISTRY_HTTP_ADDR?',
     'REGISTRY_HTTP_RELATIVEURLS: http.relativeurls: expected …',
     'config.yml:10:1: certificate: unknown key (value "/x"); did you mean http.tls.certificate?',
-    'config.yml:11:1: upstream.url: missing: this version has no embedded registry, so name the one to forward to, as in `upstream: {url: http://registry:5000}` or REGISTRY_UPSTREAM_URL=http://registry:5000',
+    'config.yml:11:1: upstream.url: missing: name the registry to forward to, as in `upstream: {url: http://registry:5000}` or REGISTRY_UPSTREAM_URL=http://registry:5000, or leave out `upstream` to be the registry',
     'config.yml:12:3: upstream.timeouts: expected …',
     'config.yml:1:1: version: expected …',
     'config.yml:3:3: http.adr: unknown key (value "0.0.0.0:443"); did you mean http.addr?',
@@ -204,7 +204,7 @@ test('order: the command line wins over variables, and they over the file', asyn
   const file = join(directory.path, 'config.yml')
   await writeFile(file, 'http: {addr: :1}\nupstream: {url: http://file}\nlog: {level: error}\n')
   const { config } = await loadConfig({ file, env, overrides })
-  t.is(config.upstream.url, 'http://flag')
+  t.is(config.upstream?.url, 'http://flag')
   t.is(config.log.level, 'warn')
   t.deepEqual(config.http.addr, { port: 1 })
   t.deepEqual(config.cors?.origins, ['*'])
@@ -212,10 +212,28 @@ test('order: the command line wins over variables, and they over the file', asyn
   await t.throwsAsync(wrong, { message: /^command line: upstream\.url: expected/ })
 })
 
-test('defaults: an upstream is all that has to be given', async (t) => {
+test('defaults: without anything Tidegate is a registry on registry:2’s folder', async (t) => {
+  const { config, warnings } = await load(undefined)
+  t.deepEqual(warnings, [])
+  t.is(config.upstream, undefined)
+  t.deepEqual(config.storage, {
+    filesystem: { rootdirectory: '/var/lib/registry', minfree: { percent: 1 } },
+    maxmanifestsize: 4 * 2 ** 20,
+    delete: { enabled: false },
+    gc: { grace: 3_600_000, untagged: 'keep' },
+    maintenance: {
+      uploadpurging: { enabled: true, age: 86_400_000, interval: 3_600_000, dryrun: false },
+      readonly: { enabled: false },
+    },
+  })
+  t.deepEqual([config.catalog, config.tags], [{ maxentries: 1000 }, { maxtags: 1000 }])
+})
+
+test('defaults: a URL is all that an upstream needs', async (t) => {
   const { config, warnings } = await load(UPSTREAM)
   t.deepEqual(warnings, [])
-  t.deepEqual(config, {
+  const { storage: _storage, catalog: _catalog, tags: _tags, ...used } = config
+  t.deepEqual(used, {
     version: '0.1',
     log: { level: 'info', formatter: 'json', fields: {}, accesslog: { disabled: false } },
     http: {
@@ -253,7 +271,7 @@ test('YAML: anchors, merge keys, a byte order mark and CRLF are fine', async (t)
     '\ufeffhttp:\r\n  timeouts: &t {idle: 7m, headers: 1s}\r\nupstream:\r\n  url: http://r\r\n  timeouts:\r\n    <<: {response: 1m, connect: 2s}\r\n    response: 9m\r\n',
   )
   t.is(config.http.timeouts.idle, 420_000)
-  t.deepEqual(config.upstream.timeouts, { connect: 2000, response: 540_000 })
+  t.deepEqual(config.upstream?.timeouts, { connect: 2000, response: 540_000 })
 })
 
 test('empty keys and sections count as absent', async (t) => {

@@ -21,6 +21,12 @@ test('durations and sizes have units', async (t) => {
 
 for (const [title, text] of [
   ['nothing but the upstream', UPSTREAM],
+  ['nothing at all', 'version: 0.1'],
+  [
+    'a store',
+    'storage: {filesystem: {rootdirectory: /data, minfree: 2.5%}, gc: {interval: 12h, grace: 0}}\ntags: {maxtags: 5}',
+  ],
+  ['a size of free space', 'storage: {filesystem: {minfree: 10GiB}}'],
   ['a socket', `${UPSTREAM}http: {net: unix, addr: /run/t.sock, debug: {addr: '[::1]:0'}}`],
   [
     'everything',

@@ -223,7 +223,7 @@ test(
   'storage beside an upstream',
   isWarning,
   'storage: {filesystem: {rootdirectory: /x}, delete: {enabled: true}}',
-  /2:1: storage: no effect: Tidegate stores nothing itself: .*upstream\.url/,
+  /2:1: storage: no effect: Tidegate stores nothing itself, .*upstream\.url/,
 )
 test(
   'relative URLs beside a fixed one',
@@ -355,6 +355,6 @@ ${UPSTREAM}`)
   t.deepEqual(config.http.headers, { 'X-Content-Type-Options': ['nosniff'] })
   t.deepEqual(
     warnings.map((line) => line.split(': ')[1]),
-    ['storage', 'health'],
+    ['health', 'storage'],
   )
 })

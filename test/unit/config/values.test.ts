@@ -4,9 +4,11 @@ import { parseCipherSuite } from '../../../src/config/cipher-suites.ts'
 import {
   formatListenAddress,
   parseCorsOrigin,
+  parseDiskShare,
   parseHeaderValue,
   parseHostValue,
   parseListenAddress,
+  parseManifestLimit,
   parseNetwork,
   parsePublicHost,
   parseSizeLimit,
@@ -148,6 +150,10 @@ test(refuses, parseSwitch, 'maybe')
 test(gives, parseSwitch, 'Yes', true)
 test(gives, parseSwitch, 'off', false)
 test(refuses, parseSizeLimit, '0', /leave the key out/)
+test(refuses, parseDiskShare, '100%', /percentage below 100/)
+test(refuses, parseDiskShare, '-1%', /such as 10GiB/)
+test(refuses, parseManifestLimit, '1MiB', /expected 4MiB/)
+test(refuses, parseManifestLimit, '1GiB', /up to 64MiB/)
 test(refuses, parseTimeLimit, '0s')
 // A longer timer would fire at once: Node counts them in 31 bits.
 test(refuses, parseTimer, '25d')

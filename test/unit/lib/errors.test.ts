@@ -11,6 +11,22 @@ const statuses: Readonly<Record<ErrorCode, number>> = {
   NAME_INVALID: 400,
   TAG_INVALID: 400,
   DIGEST_INVALID: 400,
+  SIZE_INVALID: 400,
+  RANGE_INVALID: 416,
+  NAME_UNKNOWN: 404,
+  BLOB_UNKNOWN: 404,
+  BLOB_UPLOAD_UNKNOWN: 404,
+  BLOB_UPLOAD_INVALID: 400,
+  MANIFEST_UNKNOWN: 404,
+  MANIFEST_INVALID: 400,
+  MANIFEST_BLOB_UNKNOWN: 400,
+  PAGINATION_NUMBER_INVALID: 400,
+  DIGEST_MISMATCH: 400,
+  MANIFEST_TOO_LARGE: 413,
+  DELETE_DISABLED: 405,
+  READ_ONLY: 405,
+  STORAGE_FULL: 507,
+  TOO_MANY_TAGS: 414,
   REQUEST_INVALID: 400,
   NOT_FOUND: 404,
   REQUEST_TIMEOUT: 408,
@@ -47,6 +63,14 @@ test('errors: the body is one error, with its detail if there is one, and never 
     message: 'requested access to the resource is denied',
   })
   t.regex(String(error.cause), /inside/)
+})
+
+test('errors: several decisions can share one code of the specification', (t) => {
+  const codeOf = (code: ErrorCode) => JSON.parse(errorBody(new RegistryError(code))).errors[0].code
+  t.is(codeOf('READ_ONLY'), 'UNSUPPORTED')
+  t.is(codeOf('DELETE_DISABLED'), 'UNSUPPORTED')
+  t.is(codeOf('DIGEST_MISMATCH'), 'DIGEST_INVALID')
+  t.is(codeOf('MANIFEST_TOO_LARGE'), 'SIZE_INVALID')
 })
 
 test('errors: headers belong to an error, beside its cause', (t) => {

@@ -14,3 +14,13 @@ export function takeBuffer(): Buffer {
 export function giveBuffer(buffer: Buffer): void {
   if (spare.length < maxSpare) spare.push(buffer)
 }
+
+/**
+ * Frees a piece's memory now, not when the collector comes round to it: at 600 MB/s of small
+ * external buffers it comes too late. Only for memory that is the piece's alone.
+ */
+export function releaseMemory(piece: Buffer): void {
+  if (piece.byteLength === piece.buffer.byteLength && piece.buffer instanceof ArrayBuffer) {
+    piece.buffer.transfer(0)
+  }
+}

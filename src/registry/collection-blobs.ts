@@ -1,0 +1,126 @@
+import type { Digest } from '../lib/digest.ts'
+import { mapOrdered } from '../lib/map-ordered.ts'
+import type { RepoName } from '../lib/names.ts'
+import type { StorageDriver, StoragePath } from '../storage/driver.ts'
+import { blobData, blobFolder, layerLink, layers, revisionLink, revisions } from '../storage/layout.ts'
+import type { MarkContext } from './collection-mark.ts'
+import { targetOf } from './collection-stored.ts'
+import { type Fate, maxBatch, type SweepContext, sweepBatch } from './collection-sweep.ts'
+import { digestsIn, listRepositories, walkBlobs, walkWidth } from './store-walk.ts'
+import { readReferences } from './stored-references.ts'
+
+/** A blob that nothing keeps. */
+export type CondemnedBlob = {
+  readonly digest: Digest
+  readonly path: StoragePath
+  readonly announced: StoragePath
+  readonly size: number
+  /** To be compared: if it changed it is in use again. */
+  readonly changedAt: string
+}
+
+export type BlobCensus = {
+  /** Blobs of all kinds. */
+  readonly count: number
+  readonly bytes: number
+  readonly condemned: readonly CondemnedBlob[]
+  /** Folders without a blob, and those in which blobs are kept. */
+  readonly folders: readonly StoragePath[]
+}
+
+/** Looks at all blobs. Memory grows with those that are condemned. */
+export async function findCondemnedBlobs(
+  { driver, policy, marks }: MarkContext,
+  signal: AbortSignal | undefined,
+): Promise<BlobCensus> {
+  const condemned: CondemnedBlob[] = []
+  const [bare, parents]: StoragePath[][] = [[], []]
+  let count = 0
+  let bytes = 0
+  for await (const { parent, digests } of walkBlobs(driver)) {
+    signal?.throwIfAborted()
+    parents?.push(parent)
+    for await (const blob of mapOrdered(digests, walkWidth, (digest) => examine(driver, digest))) {
+      if (blob.size === undefined) {
+        if (blob.modifiedAt <= policy.youngAfter) bare?.push(blob.path)
+        continue
+      }
+      count += 1
+      bytes += blob.size
+      const isKept = marks.blobs.has(blob.digest) || blob.modifiedAt > policy.youngAfter
+      if (!isKept) condemned.push({ ...blob, size: blob.size })
+    }
+  }
+  return { count, bytes, condemned, folders: [...(bare ?? []), ...(parents ?? [])] }
+}
+
+type ExaminedBlob = Omit<CondemnedBlob, 'size'> & {
+  /** Undefined if there is only a folder. */
+  readonly size: number | undefined
+  readonly modifiedAt: number
+}
+
+/** The time of the folder is when the bytes were put there, which they themselves do not tell. */
+async function examine(driver: StorageDriver, digest: Digest): Promise<ExaminedBlob> {
+  const path = blobFolder(digest)
+  const [data, folder] = await Promise.all([driver.stat(blobData(digest)), driver.stat(path)])
+  const times = [data?.modifiedAt ?? 0, folder?.modifiedAt ?? 0]
+  const modifiedAt = Math.max(...times)
+  return { digest, path, announced: path, size: data?.size, modifiedAt, changedAt: times.join() }
+}
+
+/** Removes condemned blobs. False if nothing more may be removed. */
+export async function sweepBlobs(
+  context: SweepContext,
+  condemned: readonly CondemnedBlob[],
+  onFate: (blob: CondemnedBlob, fate: Fate) => void,
+): Promise<boolean> {
+  for (let start = 0; start < condemned.length; start += maxBatch) {
+    const batch = condemned.slice(start, start + maxBatch)
+    const lookAgain = () => stillUnused(context, batch)
+    if (await sweepBatch(context, batch, { lookAgain, onFate })) continue
+    for (const blob of condemned.slice(start + maxBatch)) onFate(blob, 'left')
+    return false
+  }
+  return true
+}
+
+/** Looks through all repositories for links to a batch of blobs, and at the blobs themselves. */
+async function stillUnused(
+  context: SweepContext,
+  batch: readonly CondemnedBlob[],
+): Promise<ReadonlySet<CondemnedBlob>> {
+  const { driver, marks, signal } = context
+  const wanted = new Map(batch.map((blob) => [blob.digest, blob]))
+  const { repositories } = await listRepositories(driver)
+  const look = (name: RepoName) => findUses(context, name, (digest) => marks.blobs.add(digest))
+  for await (const _ of mapOrdered(repositories, walkWidth, look)) signal?.throwIfAborted()
+  const unused = new Set<CondemnedBlob>()
+  const compare = async (blob: CondemnedBlob): Promise<void> => {
+    if (marks.blobs.has(blob.digest)) return
+    const { changedAt } = await examine(driver, blob.digest)
+    if (changedAt === blob.changedAt) unused.add(blob)
+  }
+  await Array.fromAsync(mapOrdered(wanted.values(), walkWidth, compare))
+  return unused
+}
+
+/** Reports every blob that a repository uses, without reading again the manifests that were followed. */
+async function findUses(
+  { driver, marks }: MarkContext,
+  name: RepoName,
+  onUse: (digest: Digest) => void,
+): Promise<void> {
+  for (const digest of await digestsIn(driver, layers(name))) {
+    onUse(await targetOf(driver, layerLink(name, digest), digest))
+  }
+  for (const digest of await digestsIn(driver, revisions(name))) {
+    const target = await targetOf(driver, revisionLink(name, digest), digest)
+    onUse(digest)
+    onUse(target)
+    if (marks.followed.has(digest)) continue
+    const { isKnown, blobs, manifests } = await readReferences(driver, name, target)
+    for (const reference of [...blobs, ...manifests]) onUse(reference)
+    if (isKnown) marks.followed.add(digest)
+  }
+}

@@ -1,0 +1,128 @@
+import { randomUUID } from 'node:crypto'
+import type { StorageDriver, StoragePath, StoredWriter } from '../storage/driver.ts'
+import {
+  claimedData,
+  createFile,
+  findData,
+  listData,
+  type Session,
+  superseded,
+  unknownUpload,
+} from './upload-session.ts'
+
+/*
+ * Of all requests, in any process, one writes to a session's bytes, and there is no lock that a killed
+ * process could leave behind: whoever wants to write renames `data` to a name of its own, and back when
+ * it is over. Of several renames of one name, one succeeds.
+ *
+ * If `data` is not there, another request has it: in a process that was killed, or that is busy with a
+ * connection which may be dead long since. The newest goes on:
+ *   1. rename `data.<theirs>` to `data.<mine>`. One taker succeeds; the old holder finds at its release
+ *      that its name is gone, and fails. But it may have the file open still, so
+ *   2. copy it, to a name that is nobody's truth (`copy.<mine>`),
+ *   3. rename the copy to `data.<mine>`: from here on nobody else can reach these bytes,
+ *   4. look whether the session is still there and this is its only truth.
+ * Killed after any of these steps, exactly one `data…` is left, and holds everything acknowledged.
+ *
+ * Why step 4: if D takes `data.B` while B itself is at step 2, then B's step 3 brings `data.B` back.
+ * D's rename was before, so B sees D's file in step 4, removes its own and fails; D knows that whatever
+ * is called `data.B` is void, and removes it before it looks. And a session that was cancelled or
+ * purged while it was copied has lost `startedat`, so what the copy brought back is removed again.
+ * A cancel or purge beside a holder takes the folder away; the holder fails at its release.
+ */
+
+/** The right to write to a session's bytes. */
+export type Claim = {
+  /** Where the bytes lie; nobody else opens it to write. */
+  readonly path: StoragePath
+  readonly writer: StoredWriter
+  /** Closes the file, which then may be moved elsewhere. */
+  close(): Promise<void>
+  /** Closes the file and puts it back. @throws BLOB_UPLOAD_UNKNOWN or _INVALID when it was taken away */
+  release(): Promise<void>
+}
+
+/** Claims the file that a session of registry:2 in which nothing has arrived is given. */
+const firstClaim = '00000000-0000-0000-0000-000000000000'
+
+/** Claims the bytes of a session. @throws BLOB_UPLOAD_UNKNOWN */
+export async function claimUpload(driver: StorageDriver, session: Session): Promise<Claim> {
+  const id = randomUUID()
+  const mine = claimedData(session, id)
+  while (!(await driver.move(session.data, mine, { durable: false }))) {
+    const { path } = await findData(driver, session)
+    if (path === session.data) continue
+    // Not as `data`: another process may have made, claimed and filled one since we looked, which this
+    // would take the place of. Under this name it counts only where there is nothing else.
+    if (path === undefined) await createFile(driver, claimedData(session, firstClaim))
+    else if (await takeOver(driver, session, { theirs: path, mine, copy: copyPath(session, id) }))
+      break
+  }
+  return open(driver, session, mine)
+}
+
+/** Nobody's truth, so that a copy that is not whole never counts. */
+function copyPath(session: Session, claim: string): StoragePath {
+  return `${session.folder}/copy.${claim}`
+}
+
+type Takeover = {
+  readonly theirs: StoragePath
+  readonly mine: StoragePath
+  readonly copy: StoragePath
+}
+
+/**
+ * Takes the bytes from another holder; false if that one has let go or somebody was faster.
+ * @throws BLOB_UPLOAD_INVALID or _UNKNOWN when somebody takes them from us meanwhile
+ */
+async function takeOver(
+  driver: StorageDriver,
+  session: Session,
+  { theirs, mine, copy }: Takeover,
+): Promise<boolean> {
+  if (!(await driver.move(theirs, mine, { durable: false }))) return false
+  const isOurs =
+    (await driver.copy(mine, copy)) && (await driver.move(copy, mine, { durable: false }))
+  if (!isOurs) throw await lost(driver, session)
+  await driver.remove(theirs, { durable: false })
+  const files = await listData(driver, session)
+  if (files === undefined) {
+    await driver.remove(session.folder, { durable: false })
+    throw unknownUpload(session.id)
+  }
+  const first = claimedData(session, firstClaim)
+  if (files.every((path) => path === mine || path === first)) return true
+  await driver.remove(mine, { durable: false })
+  throw superseded()
+}
+
+async function open(driver: StorageDriver, session: Session, mine: StoragePath): Promise<Claim> {
+  const putBack = (): Promise<boolean> => driver.move(mine, session.data, { durable: false })
+  const writer = await driver.append(mine).catch(async (error) => {
+    await putBack()
+    throw error
+  })
+  if (writer === undefined) throw await lost(driver, session)
+  let isOpen = true
+  const close = async (): Promise<void> => {
+    if (!isOpen) return
+    isOpen = false
+    await writer[Symbol.asyncDispose]()
+  }
+  return {
+    path: mine,
+    writer,
+    close,
+    async release() {
+      await close()
+      if (!(await putBack())) throw await lost(driver, session)
+    },
+  }
+}
+
+/** Why a claimed file is not there any more. */
+export async function lost(driver: StorageDriver, session: Session): Promise<Error> {
+  const isThere = (await driver.stat(session.startedAt)) !== undefined
+  return isThere ? superseded() : unknownUpload(session.id)
+}

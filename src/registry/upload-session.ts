@@ -1,0 +1,114 @@
+import { randomUUID } from 'node:crypto'
+import { RegistryError } from '../lib/errors.ts'
+import type { RepoName, UploadId } from '../lib/names.ts'
+import type { StorageDriver, StoragePath } from '../storage/driver.ts'
+import { upload, uploadData, uploadStartedAt } from '../storage/layout.ts'
+
+/** Where a session keeps its state. */
+export type Session = {
+  readonly id: UploadId
+  readonly folder: StoragePath
+  /** What has arrived, while nobody writes to it. */
+  readonly data: StoragePath
+  readonly startedAt: StoragePath
+}
+
+const uuid = '[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}'
+const sessionId = new RegExp(`^${uuid}$`)
+/** What has arrived: free, or claimed by some request. */
+const dataName = new RegExp(`^data(?:\\.${uuid})?$`)
+
+/** The session with this id. @throws BLOB_UPLOAD_UNKNOWN for what was never an id here, without a look */
+export function sessionOf(name: RepoName, id: UploadId): Session {
+  if (!sessionId.test(id)) throw unknownUpload(id)
+  return {
+    id,
+    folder: upload(name, id),
+    data: uploadData(name, id),
+    startedAt: uploadStartedAt(name, id),
+  }
+}
+
+/**
+ * Makes a session with nothing in it, as registry:2 does. Not durable: nothing has arrived that could
+ * be lost, and the first sync of its bytes makes its folder durable too.
+ */
+export async function startSession(driver: StorageDriver, name: RepoName): Promise<Session> {
+  // The one place where ids come from.
+  const session = sessionOf(name, randomUUID() as UploadId)
+  const wholeSeconds = new Date().toISOString().slice(0, 19)
+  await createFile(driver, session.startedAt, `${wholeSeconds}Z`)
+  await createFile(driver, session.data)
+  return session
+}
+
+/** Makes a file if there is none of that name. */
+export async function createFile(
+  driver: StorageDriver,
+  path: StoragePath,
+  content = '',
+): Promise<void> {
+  await using writer = await driver.create(path)
+  if (content !== '') await writer?.write(Buffer.from(content))
+}
+
+/** Where the bytes lie while the request `claim` writes to them. */
+export function claimedData(session: Session, claim: string): StoragePath {
+  return `${session.data}.${claim}`
+}
+
+export type SessionData = {
+  /** Undefined when registry:2 began the session and nothing has arrived. */
+  readonly path: StoragePath | undefined
+  readonly size: number
+}
+
+/**
+ * Finds what has arrived, whether somebody writes to it or not. Of several claimed files the largest
+ * counts: only a process killed in the middle of a takeover leaves another.
+ * @throws BLOB_UPLOAD_UNKNOWN
+ */
+export async function findData(driver: StorageDriver, session: Session): Promise<SessionData> {
+  for (;;) {
+    const free = await driver.stat(session.data)
+    if (free !== undefined) return { path: session.data, size: free.size }
+    const paths = await listData(driver, session)
+    if (paths === undefined) throw unknownUpload(session.id)
+    if (paths.length === 0) return { path: undefined, size: 0 }
+    const files = await Promise.all(
+      paths.map(async (path) => ({ path, size: (await driver.stat(path))?.size ?? -1 })),
+    )
+    const [largest] = files.sort(bySize)
+    // All were renamed since they were listed: their holders have moved on, so look anew.
+    if (largest !== undefined && largest.size >= 0) return largest
+  }
+}
+
+function bySize(
+  a: { readonly path: string; readonly size: number },
+  b: { readonly path: string; readonly size: number },
+): number {
+  return b.size - a.size || (a.path < b.path ? 1 : -1)
+}
+
+/** The files that hold what has arrived, undefined if there is no such session. */
+export async function listData(
+  driver: StorageDriver,
+  session: Session,
+): Promise<readonly StoragePath[] | undefined> {
+  const names = ((await driver.list(session.folder)) ?? []).map(({ name }) => name)
+  // registry:2 leaves folders of ended sessions behind, which have everything but this.
+  if (!names.includes('startedat')) return undefined
+  return names.filter((name) => dataName.test(name)).map((name) => `${session.folder}/${name}`)
+}
+
+export function unknownUpload(id: UploadId): RegistryError {
+  return new RegistryError('BLOB_UPLOAD_UNKNOWN', { id })
+}
+
+/** For a request that may not go on because a newer one does. */
+export function superseded(): RegistryError {
+  return new RegistryError('BLOB_UPLOAD_INVALID', {
+    reason: 'another request has taken over this upload',
+  })
+}

@@ -1,0 +1,72 @@
+import { randomUUID } from 'node:crypto'
+import { lstat, mkdir, readdir, rename, rmdir, unlink } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { errorCode, ifPresent, isAbsence } from './filesystem-errors.ts'
+
+/** How often a folder may vanish between being made and being used before that is an error. */
+const maxAttempts = 100
+
+/**
+ * Runs `attempt`, which needs `folder`. If that is missing it is made, with those above it, as often as
+ * it takes: a collection beside us removes folders in which there is nothing.
+ */
+export async function inFolder<T>(folder: string, attempt: () => Promise<T>): Promise<T> {
+  for (let left = maxAttempts; ; left -= 1) {
+    try {
+      return await attempt()
+    } catch (error) {
+      if (errorCode(error) !== 'ENOENT' || left === 0) throw error
+    }
+    await makeFolder(folder)
+  }
+}
+
+async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path, { recursive: true })
+  } catch (error) {
+    // A folder above it vanished meanwhile. Whoever needs it finds out, and comes back.
+    if (errorCode(error) !== 'ENOENT') throw error
+  }
+}
+
+/** Renames a file or folder and makes the folders above `to`; false if `from` is not there. */
+export function relocate(from: string, to: string): Promise<boolean> {
+  return inFolder(dirname(to), async () => {
+    try {
+      await rename(from, to)
+      return true
+    } catch (error) {
+      // The system says the same when `from` is missing and when the folder of `to` is.
+      if (isAbsence(error) && (await ifPresent(lstat(from))) === undefined) return false
+      throw error
+    }
+  })
+}
+
+/**
+ * Lets `make` make a file under a name of its own, and puts that file in the place of `target` when it
+ * is whole. Nothing is left if that fails.
+ */
+export async function replaceWhole(
+  target: string,
+  make: (temporary: string) => Promise<void>,
+): Promise<void> {
+  const temporary = `${target}.${randomUUID()}.tmp`
+  try {
+    await make(temporary)
+    await rename(temporary, target)
+  } catch (error) {
+    await unlink(temporary).catch(() => {})
+    throw error
+  }
+}
+
+/** Removes a folder and all that is in it; somebody else may be at it too. */
+export async function removeTree(path: string): Promise<void> {
+  for (const entry of (await ifPresent(readdir(path, { withFileTypes: true }))) ?? []) {
+    const inner = `${path}/${entry.name}`
+    await (entry.isDirectory() ? removeTree(inner) : ifPresent(unlink(inner)))
+  }
+  await ifPresent(rmdir(path))
+}
