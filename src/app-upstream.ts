@@ -6,11 +6,18 @@ import { gatherProblems, StartupError } from './lib/startup-error.ts'
 import { createRelay } from './relay/forward.ts'
 import { loadTlsClientOptions } from './tls/client-options.ts'
 
+/** A backend that is ready to answer. Disposing closes what it holds open. */
+export type OpenBackend = Disposable & {
+  readonly backend: Backend
+  /** Starts what it does unasked, from the moment that clients are served. */
+  startUpkeep(): AsyncDisposable | undefined
+}
+
 /**
  * The backend that forwards to `upstream`. Disposing closes its connections.
  * @throws StartupError for files that cannot be used
  */
-export async function openUpstream({ http, upstream }: Config): Promise<Backend & Disposable> {
+export async function openUpstream({ http, upstream }: Config): Promise<OpenBackend> {
   if (upstream === undefined) throw new TypeError('there is no upstream to forward to')
   const url = new URL(upstream.url)
   const isTls = url.protocol === 'https:'
@@ -33,9 +40,12 @@ export async function openUpstream({ http, upstream }: Config): Promise<Backend 
     timeouts: { ...upstream.timeouts, idle: http.timeouts.idle },
   })
   return {
-    handle: ({ origin, headers, ...exchange }) =>
-      relay.forward({ ...exchange, ...origin, ownHeaders: headers }),
-    probe: relay.probe,
+    backend: {
+      handle: ({ origin, headers, ...exchange }) =>
+        relay.forward({ ...exchange, ...origin, ownHeaders: headers }),
+      probe: relay.probe,
+    },
+    startUpkeep: () => undefined,
     [Symbol.dispose]: relay.close,
   }
 }

@@ -1,7 +1,7 @@
 import type { ListenOptions } from 'node:net'
 import type { Logger } from 'pino'
 import { openStore } from './app-store.ts'
-import { openUpstream } from './app-upstream.ts'
+import { type OpenBackend, openUpstream } from './app-upstream.ts'
 import { type Authenticator, createAnonymousAuthenticator } from './auth/authenticator.ts'
 import { openHtpasswdAuthenticator } from './auth/htpasswd.ts'
 import type { Config } from './config/schema.ts'
@@ -41,6 +41,7 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
     await listener.drain(0)
     throw error
   })
+  opened.use(parts.startUpkeep())
   const resources = opened.move()
 
   return {
@@ -66,6 +67,7 @@ type Parts = {
   readonly tls: TlsServerMaterial | undefined
   readonly authenticator: Authenticator
   readonly backend: Backend
+  readonly startUpkeep: OpenBackend['startUpkeep']
 }
 
 async function openParts(
@@ -75,13 +77,13 @@ async function openParts(
 ): Promise<Parts> {
   const { http } = config
   const openBackend = config.upstream === undefined ? openStore : openUpstream
-  const [tls, authenticator, backend] = await gatherProblems([
+  const [tls, authenticator, { backend, startUpkeep }] = await gatherProblems([
     http.tls === undefined ? Promise.resolve(undefined) : loadTlsServerOptions(http.tls),
     openAuthenticator(config, log).then((value) => opened.use(value)),
-    openBackend(config).then((value) => opened.use(value)),
+    openBackend(config, log).then((value) => opened.use(value)),
   ])
   for (const warning of tls?.warnings ?? []) log.warn(warning)
-  return { tls, authenticator, backend }
+  return { tls, authenticator, backend, startUpkeep }
 }
 
 async function openAuthenticator({ auth }: Config, log: Logger): Promise<Authenticator> {

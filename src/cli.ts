@@ -2,13 +2,21 @@
 import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
 import { checkApp } from './app.ts'
+import { collectionOf, openDriver } from './app-store.ts'
+import { registerFsckCommand } from './cli/fsck.ts'
+import { registerGcCommand } from './cli/gc.ts'
 import { registerHtpasswdCommands } from './cli/htpasswd.ts'
 import { registerQuickstartCommand } from './cli/quickstart.ts'
+import { registerReadonlyCommand } from './cli/readonly.ts'
 import { configExitCode, serve } from './cli/serve.ts'
 import { loadConfig } from './config/load.ts'
 import { formatConfig } from './config/print.ts'
 import { StartupError } from './lib/startup-error.ts'
 import { createLog } from './observability/log.ts'
+
+// Disk work waits in libuv's threads, of which there are four: as many large layers that are brought to the
+// disk would keep every pull waiting. This counts only as long as nothing has used them.
+process.env['UV_THREADPOOL_SIZE'] ??= '16'
 
 type ServeFlags = { upstream?: string; addr?: string }
 
@@ -57,6 +65,13 @@ registerQuickstartCommand(program, {
   print: (lines) => console.log(lines.join('\n')),
 })
 registerHtpasswdCommands(program)
+for (const register of [registerGcCommand, registerFsckCommand, registerReadonlyCommand]) {
+  register(program, async (file) => {
+    const { config } = await load(file, {})
+    if (config.upstream !== undefined) return { upstream: config.upstream.url }
+    return { driver: await openDriver(config), gc: collectionOf(config) }
+  })
+}
 
 try {
   await program.parseAsync()

@@ -54,7 +54,10 @@ export const unimplemented: readonly Unimplemented[] = [
       '*',
     ),
   ),
-  warning('storage.filesystem.maxthreads', 'UV_THREADPOOL_SIZE says how many threads use the disk'),
+  warning(
+    'storage.filesystem.maxthreads',
+    '16 threads use the disk; the environment variable UV_THREADPOOL_SIZE has another number',
+  ),
   warning('storage.tag', 'look-ups are bounded without it', 'concurrencylimit'),
   warning('storage.redirect', 'blobs are always served from here', 'disable'),
   warning(

@@ -4,6 +4,8 @@ import { readonlyMark } from '../storage/layout.ts'
 
 /** What the operator lets happen to the store at this moment. */
 export type Admission = {
+  /** Whether the store must stay as it is. */
+  isReadonly(): Promise<boolean>
   /** For manifests, mounts and tags. @throws READ_ONLY */
   write(): Promise<void>
   /** For a new upload session. @throws READ_ONLY, STORAGE_FULL below the low-water mark */
@@ -25,13 +27,15 @@ export type AdmissionOptions = {
  */
 export function createAdmission(
   driver: StorageDriver,
-  { readonly: isReadonly, deleteEnabled, minFree }: AdmissionOptions,
+  { readonly, deleteEnabled, minFree }: AdmissionOptions,
 ): Admission {
+  const isReadonly = async (): Promise<boolean> =>
+    readonly || (await driver.stat(readonlyMark)) !== undefined
   const write = async (): Promise<void> => {
-    if (isReadonly || (await driver.stat(readonlyMark)) !== undefined)
-      throw new RegistryError('READ_ONLY')
+    if (await isReadonly()) throw new RegistryError('READ_ONLY')
   }
   return {
+    isReadonly,
     write,
     async upload() {
       await write()

@@ -2,7 +2,15 @@ import type { Digest } from '../lib/digest.ts'
 import { mapOrdered } from '../lib/map-ordered.ts'
 import type { RepoName } from '../lib/names.ts'
 import type { StorageDriver, StoragePath } from '../storage/driver.ts'
-import { blobData, blobFolder, layerLink, layers, revisionLink, revisions } from '../storage/layout.ts'
+import {
+  blobData,
+  blobFolder,
+  layerLink,
+  layers,
+  revisionLink,
+  revisionMediaType,
+  revisions,
+} from '../storage/layout.ts'
 import type { MarkContext } from './collection-mark.ts'
 import { targetOf } from './collection-stored.ts'
 import { type Fate, maxBatch, type SweepContext, sweepBatch } from './collection-sweep.ts'
@@ -34,24 +42,26 @@ export async function findCondemnedBlobs(
   signal: AbortSignal | undefined,
 ): Promise<BlobCensus> {
   const condemned: CondemnedBlob[] = []
-  const [bare, parents]: StoragePath[][] = [[], []]
-  let count = 0
-  let bytes = 0
+  const bare: StoragePath[] = []
+  const parents: StoragePath[] = []
+  const total = { count: 0, bytes: 0 }
+  const sort = ({ size, modifiedAt, ...blob }: ExaminedBlob): void => {
+    const isYoung = modifiedAt > policy.youngAfter
+    if (size === undefined) {
+      if (!isYoung) bare.push(blob.path)
+      return
+    }
+    total.count += 1
+    total.bytes += size
+    if (!isYoung && !marks.blobs.has(blob.digest)) condemned.push({ ...blob, size })
+  }
   for await (const { parent, digests } of walkBlobs(driver)) {
     signal?.throwIfAborted()
-    parents?.push(parent)
-    for await (const blob of mapOrdered(digests, walkWidth, (digest) => examine(driver, digest))) {
-      if (blob.size === undefined) {
-        if (blob.modifiedAt <= policy.youngAfter) bare?.push(blob.path)
-        continue
-      }
-      count += 1
-      bytes += blob.size
-      const isKept = marks.blobs.has(blob.digest) || blob.modifiedAt > policy.youngAfter
-      if (!isKept) condemned.push({ ...blob, size: blob.size })
-    }
+    parents.push(parent)
+    const looks = mapOrdered(digests, walkWidth, (digest) => examine(driver, digest))
+    for await (const blob of looks) sort(blob)
   }
-  return { count, bytes, condemned, folders: [...(bare ?? []), ...(parents ?? [])] }
+  return { ...total, condemned, folders: [...bare, ...parents] }
 }
 
 type ExaminedBlob = Omit<CondemnedBlob, 'size'> & {
@@ -119,7 +129,11 @@ async function findUses(
     onUse(digest)
     onUse(target)
     if (marks.followed.has(digest)) continue
-    const { isKnown, blobs, manifests } = await readReferences(driver, name, target)
+    const { isKnown, blobs, manifests } = await readReferences(
+      driver,
+      target,
+      revisionMediaType(name, target),
+    )
     for (const reference of [...blobs, ...manifests]) onUse(reference)
     if (isKnown) marks.followed.add(digest)
   }

@@ -35,7 +35,7 @@ export async function condemnManifests(
   const look = async ({ digest, target, modifiedAt }: StoredRevision) => {
     const path = revision(name, digest)
     const item: Condemned = { kind: 'manifest', name, digest, path, announced: path, modifiedAt }
-    return { item, isIndex: (await readReferences(driver, name, target)).manifests.length > 0 }
+    return { item, isIndex: (await readReferences(driver, target)).manifests.length > 0 }
   }
   const looks = await Array.fromAsync(mapOrdered(condemned, walkWidth, look))
   return looks.sort((a, b) => Number(b.isIndex) - Number(a.isIndex)).map(({ item }) => item)

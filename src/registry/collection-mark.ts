@@ -2,7 +2,7 @@ import type { Digest } from '../lib/digest.ts'
 import { mapOrdered } from '../lib/map-ordered.ts'
 import type { RepoName } from '../lib/names.ts'
 import type { StorageDriver, StoragePath } from '../storage/driver.ts'
-import { revision, uploads } from '../storage/layout.ts'
+import { revision, revisionMediaType, uploads } from '../storage/layout.ts'
 import { type Closure, closeOver } from './collection-closure.ts'
 import { condemnHistory, condemnManifests, markLayers } from './collection-links.ts'
 import {
@@ -126,8 +126,9 @@ async function closeRepository(
   const revisions = new Map(stored.map(({ digest, target }) => [digest, target]))
   const known = new Map<Digest, StoredReferences>()
   const referencesOf = async (digest: Digest): Promise<StoredReferences> => {
+    const target = revisions.get(digest) ?? digest
     const references =
-      known.get(digest) ?? (await readReferences(driver, name, revisions.get(digest) ?? digest))
+      known.get(digest) ?? (await readReferences(driver, target, revisionMediaType(name, target)))
     known.set(digest, references)
     return references
   }

@@ -1,8 +1,8 @@
 import type { Digest } from '../lib/digest.ts'
 import { createSizedCache } from '../lib/sized-cache.ts'
 import type { StorageDriver, StoragePath } from '../storage/driver.ts'
+import { isStorable } from './digester.ts'
 import { parseLink } from './links.ts'
-import { isStorable } from './stored-names.ts'
 
 /** Links kept in memory: about 12 MiB. */
 const maxLinks = 32_768
@@ -10,8 +10,8 @@ const maxLinks = 32_768
 type KnownLink = { readonly version: string; readonly digest: Digest | undefined }
 
 /**
- * Reads links as `readLink` does, to where storage has places, from memory as long as the file has the version it had: what another
- * process wrote before the call is always seen.
+ * Reads links as `readLink` does, to where storage has places, from memory as long as the file has the
+ * version it had: what another process wrote before the call is always seen.
  */
 export function createLinkReader(
   driver: StorageDriver,

@@ -3,11 +3,11 @@ import type { RepoName } from '../lib/names.ts'
 import { createSizedCache } from '../lib/sized-cache.ts'
 import type { StorageDriver } from '../storage/driver.ts'
 import { blobData, revisionLink, revisionMediaType } from '../storage/layout.ts'
+import { isStorable } from './digester.ts'
 import { createLinkReader } from './link-reader.ts'
 import { type MediaTypeHint, readMediaType } from './manifest-document.ts'
 import { isMediaType } from './manifest-media-types.ts'
 import type { Manifest } from './manifests.ts'
-import { isStorable } from './stored-names.ts'
 
 const maxCachedBytes = 32 * 1024 * 1024
 /** What keeping even an empty manifest costs. */
@@ -75,6 +75,7 @@ async function sideType(
   name: RepoName,
   digest: Digest,
 ): Promise<string | undefined> {
-  const text = (await driver.read(revisionMediaType(name, digest)))?.content.toString('latin1')
+  const file = await driver.read(revisionMediaType(name, digest))
+  const text = file?.content.toString('latin1').trim()
   return isMediaType(text) ? text : undefined
 }

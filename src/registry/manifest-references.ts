@@ -3,17 +3,11 @@ import { RegistryError } from '../lib/errors.ts'
 import { mapOrdered } from '../lib/map-ordered.ts'
 import type { RepoName } from '../lib/names.ts'
 import type { StorageDriver, StoragePath } from '../storage/driver.ts'
-import {
-  blobData,
-  blobFolder,
-  layer,
-  layerLink,
-  revision,
-  revisionLink,
-} from '../storage/layout.ts'
+import { blobData, blobFolder, layer, revision, revisionLink } from '../storage/layout.ts'
+import { isStorable } from './digester.ts'
+import { findBlob } from './layer-links.ts'
 import { readLink } from './links.ts'
 import type { ManifestDocument } from './manifest-document.ts'
-import { isStorable } from './stored-names.ts'
 
 const width = 16
 /** Digests named in an error: a manifest has room for tens of thousands. */
@@ -95,15 +89,28 @@ async function foldersOf(
   name: RepoName,
   { digest, homes }: Reference,
 ): Promise<readonly StoragePath[] | undefined> {
-  if (!isStorable(digest)) return undefined
   for (const home of homes) {
-    const link = home === 'layers' ? layerLink(name, digest) : revisionLink(name, digest)
-    // A link of registry:3 may lead from sha512 to the sha256 of the same bytes.
-    const target = await readLink(driver, link)
-    if (target === undefined || !isStorable(target)) continue
-    if ((await driver.stat(blobData(target)))?.kind !== 'file') continue
-    const folder = home === 'layers' ? layer(name, digest) : revision(name, digest)
-    return [folder, blobFolder(target)]
+    const isLayer = home === 'layers'
+    const target = isLayer
+      ? (await findBlob(driver, name, digest))?.target
+      : await findRevision(driver, name, digest)
+    if (target === undefined) continue
+    const folder = isLayer ? layer : revision
+    return [folder(name, digest), folder(name, target), blobFolder(target)]
   }
   return undefined
+}
+
+/** The digest of a manifest's bytes, which are there; as `findBlob` for blobs. */
+async function findRevision(
+  driver: StorageDriver,
+  name: RepoName,
+  digest: Digest,
+): Promise<Digest | undefined> {
+  const target = isStorable(digest) ? await readLink(driver, revisionLink(name, digest)) : undefined
+  if (target === undefined || !isStorable(target)) return undefined
+  if (target !== digest && (await readLink(driver, revisionLink(name, target))) !== target) {
+    return undefined
+  }
+  return (await driver.stat(blobData(target)))?.kind === 'file' ? target : undefined
 }

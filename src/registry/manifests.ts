@@ -31,6 +31,8 @@ export type ManifestPush = {
 export type Manifests = {
   /** @throws MANIFEST_UNKNOWN */
   get(name: RepoName, reference: Tag | Digest): Promise<Manifest>
+  /** What can be decided about a push before its bytes are there. @throws READ_ONLY */
+  admit(): Promise<void>
   /**
    * Stores a manifest and points the tags to it; resolves when that is durable. The tag link is the
    * point of no return.
@@ -85,6 +87,7 @@ export function createManifests({ driver, admission, tags }: ManifestsOptions): 
       return manifest
     },
 
+    admit: admission.write,
     put: createManifestPush({ driver, admission, tags }),
 
     async delete(name, digest) {

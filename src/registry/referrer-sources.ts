@@ -4,6 +4,7 @@ import { mapOrdered } from '../lib/map-ordered.ts'
 import type { RepoName } from '../lib/names.ts'
 import { createSizedCache } from '../lib/sized-cache.ts'
 import { revisionLink } from '../storage/layout.ts'
+import { isStorable } from './digester.ts'
 import { createLinkReader } from './link-reader.ts'
 import { isJson, listOf } from './manifest-check.ts'
 import { readAnnotations, readManifest } from './manifest-document.ts'
@@ -11,7 +12,7 @@ import { isMediaType } from './manifest-media-types.ts'
 import type { Manifest } from './manifests.ts'
 import type { ReferrerDescriptor, ReferrersOptions } from './referrers.ts'
 import { revisionDigests } from './revisions.ts'
-import { isStorable, storedTag } from './stored-names.ts'
+import { storedTag } from './stored-names.ts'
 
 /** Manifests whose subject is remembered: about 30 MiB. */
 const maxSubjects = 100_000

@@ -3,6 +3,7 @@ import type { RepoName } from '../lib/names.ts'
 import { createSizedCache } from '../lib/sized-cache.ts'
 import type { StorageDriver, StoragePath } from '../storage/driver.ts'
 import { revisionLink, revisions } from '../storage/layout.ts'
+import { isStorable } from './digester.ts'
 import { readLink } from './links.ts'
 
 const maxHints = 32_768
@@ -15,7 +16,7 @@ export async function revisionDigests(driver: StorageDriver, name: RepoName): Pr
     for (const { kind, name: hex } of (await driver.list(`${revisions(name)}/${algorithm.name}`)) ??
       []) {
       const digest = `${algorithm.name}:${hex}`
-      if (kind === 'folder' && isDigest(digest)) digests.push(digest)
+      if (kind === 'folder' && isDigest(digest) && isStorable(digest)) digests.push(digest)
     }
   }
   return digests

@@ -1,8 +1,8 @@
 import { type Digest, isDigest } from '../lib/digest.ts'
 import { mapOrdered } from '../lib/map-ordered.ts'
 import type { RepoName } from '../lib/names.ts'
-import type { StorageDriver, StoragePath, StoredEntry } from '../storage/driver.ts'
-import { blobsRoot, repositoriesRoot } from '../storage/layout.ts'
+import type { StorageDriver, StoragePath } from '../storage/driver.ts'
+import { blobsRoot, repositoriesRoot, repository } from '../storage/layout.ts'
 import { isStorable } from './digester.ts'
 import { storedRepository } from './stored-names.ts'
 
@@ -21,32 +21,49 @@ export type RepositoryTree = {
 
 /** Finds all repositories; memory grows with their names only. */
 export async function listRepositories(driver: StorageDriver): Promise<RepositoryTree> {
-  const repositories: RepoName[] = []
-  const folders: RepoName[] = []
-  const strangers: StoragePath[] = []
-  for (let level: string[] = ['']; level.length > 0; ) {
-    const below: string[] = []
-    const look = async (path: string) => ({
-      path,
-      entries: (await driver.list(`${repositoriesRoot}${path && `/${path}`}`)) ?? [],
-    })
-    for await (const { path, entries } of mapOrdered(level, walkWidth, look)) {
-      const self = storedRepository(path)
-      if (self !== undefined && entries.some(isPart)) repositories.push(self)
-      for (const { name } of entries.filter((entry) => entry.kind === 'folder' && !isPart(entry))) {
-        const child = storedRepository(path === '' ? name : `${path}/${name}`)
-        if (child === undefined) strangers.push(`${repositoriesRoot}${path && `/${path}`}/${name}`)
-        else below.push(child)
-        if (child !== undefined) folders.push(child)
-      }
+  const tree: { [K in keyof RepositoryTree]: RepositoryTree[K][number][] } = {
+    repositories: [],
+    folders: [],
+    strangers: [],
+  }
+  const look = (path: RepoName | '') => lookInto(driver, path)
+  for (let level: readonly (RepoName | '')[] = ['']; level.length > 0; ) {
+    const below: RepoName[] = []
+    for await (const { self, children, strangers } of mapOrdered(level, walkWidth, look)) {
+      if (self !== undefined) tree.repositories.push(self)
+      tree.strangers.push(...strangers)
+      below.push(...children)
     }
+    tree.folders.push(...below)
     level = below
   }
-  return { repositories, folders, strangers }
+  return tree
+}
+
+type NamedFolder = {
+  /** Its name if it holds a repository. */
+  readonly self: RepoName | undefined
+  readonly children: readonly RepoName[]
+  readonly strangers: readonly StoragePath[]
+}
+
+async function lookInto(driver: StorageDriver, path: RepoName | ''): Promise<NamedFolder> {
+  const folder = path === '' ? repositoriesRoot : repository(path)
+  const entries = (await driver.list(folder)) ?? []
+  const children: RepoName[] = []
+  const strangers: StoragePath[] = []
+  for (const { name, kind } of entries) {
+    if (kind === 'file' || isPart(name)) continue
+    const child = storedRepository(path === '' ? name : `${path}/${name}`)
+    if (child === undefined) strangers.push(`${folder}/${name}`)
+    else children.push(child)
+  }
+  const isRepository = path !== '' && entries.some(({ name }) => isPart(name))
+  return { self: isRepository ? path : undefined, children, strangers }
 }
 
 /** True for what a repository is made of; nothing of this name can be below a repository as another. */
-function isPart({ name }: StoredEntry): boolean {
+function isPart(name: string): boolean {
   return name === '_layers' || name === '_manifests' || name === '_uploads'
 }
 

@@ -1,4 +1,3 @@
-import type { Digest } from '../lib/digest.ts'
 import { parseRepoName, parseTag, type RepoName, type Tag } from '../lib/names.ts'
 
 /** The tag that a folder is called after; undefined for a folder that is of no tag. */
@@ -9,11 +8,6 @@ export function storedTag(folder: string): Tag | undefined {
 /** The repository at a path below all repositories; undefined where none can be, nor below it. */
 export function storedRepository(path: string): RepoName | undefined {
   return orUndefined(() => parseRepoName(path))
-}
-
-/** True for a digest that storage has a place for: no path has the plus sign of some algorithms. */
-export function isStorable(digest: Digest): boolean {
-  return !digest.includes('+')
 }
 
 function orUndefined<T>(parse: () => T): T | undefined {

@@ -1,9 +1,8 @@
 import type { Digest } from '../lib/digest.ts'
-import type { RepoName } from '../lib/names.ts'
-import type { StorageDriver } from '../storage/driver.ts'
-import { blobData, revisionMediaType } from '../storage/layout.ts'
-import { readMediaType, referencesOf } from './manifest-document.ts'
+import type { StorageDriver, StoragePath } from '../storage/driver.ts'
+import { blobData } from '../storage/layout.ts'
 import { isStorable } from './digester.ts'
+import { readMediaType, referencesOf } from './manifest-document.ts'
 
 /** Nothing larger is a manifest. */
 const maxManifestBytes = 64 * 1024 * 1024
@@ -20,21 +19,21 @@ export type StoredReferences = {
 const unknown: StoredReferences = { isKnown: false, blobs: [], manifests: [], subject: undefined }
 
 /**
- * Reads what the manifest under `digest` refers to, as far as that could be stored here. The
- * repository tells its media type where it does not itself.
+ * Reads what the manifest under `digest` refers to, as far as that could be stored here. The file at
+ * `mediaTypePath` may tell its media type where it does not itself.
  */
 export async function readReferences(
   driver: StorageDriver,
-  name: RepoName,
   digest: Digest,
+  mediaTypePath?: StoragePath,
 ): Promise<StoredReferences> {
   const size = (await driver.stat(blobData(digest)))?.size ?? 0
   const file =
     size === 0 || size > maxManifestBytes ? undefined : await driver.read(blobData(digest))
   const hint = file && readMediaType(file.content)
   if (file === undefined || hint === undefined) return unknown
-  const beside =
-    hint.stated === undefined ? await driver.read(revisionMediaType(name, digest)) : undefined
+  const isAsked = hint.stated === undefined && mediaTypePath !== undefined
+  const beside = isAsked ? await driver.read(mediaTypePath) : undefined
   const found = referencesOf(file.content, beside?.content.toString('latin1').trim())
   return {
     isKnown: true,

@@ -38,7 +38,7 @@ export function createTags({ driver, admission }: TagsOptions): Tags {
   const readLink = createLinkReader(driver)
   const hasManifest = createManifestFinder(driver)
   const resolve: Tags['resolve'] = (name, tag) => readLink(tagLink(name, tag))
-  const tagNames = createTagNames(driver, resolve)
+  const tagNames = createTagNames(driver)
   // Between a look at a tag and its removal no push of this process may come; for other processes the
   // time between the two is too short to matter.
   const inTurn = createTurns()

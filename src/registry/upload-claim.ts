@@ -22,12 +22,14 @@ import {
  *   2. copy it, to a name that is nobody's truth (`copy.<mine>`),
  *   3. rename the copy to `data.<mine>`: from here on nobody else can reach these bytes,
  *   4. look whether the session is still there and this is its only truth.
- * Killed after any of these steps, exactly one `data…` is left, and holds everything acknowledged.
+ * Killed after any of these steps, one `data…` is left, and holds everything acknowledged.
  *
  * Why step 4: if D takes `data.B` while B itself is at step 2, then B's step 3 brings `data.B` back.
  * D's rename was before, so B sees D's file in step 4, removes its own and fails; D knows that whatever
- * is called `data.B` is void, and removes it before it looks. And a session that was cancelled or
- * purged while it was copied has lost `startedat`, so what the copy brought back is removed again.
+ * is called `data.B` is void, and removes it before it looks. If both are killed in there, two files are
+ * left, both with everything acknowledged, and the next taker removes the one that it does not take.
+ * A session that was cancelled or purged while it was copied has lost `startedat`; what the copy brought
+ * back is removed again.
  * A cancel or purge beside a holder takes the folder away; the holder fails at its release.
  */
 
@@ -49,25 +51,23 @@ const firstClaim = '00000000-0000-0000-0000-000000000000'
 export async function claimUpload(driver: StorageDriver, session: Session): Promise<Claim> {
   const id = randomUUID()
   const mine = claimedData(session, id)
+  // Nobody's truth, so that a copy that is not whole never counts.
+  const copy = `${session.folder}/copy.${id}`
   while (!(await driver.move(session.data, mine, { durable: false }))) {
-    const { path } = await findData(driver, session)
+    const { path, void: others } = await findData(driver, session)
     if (path === session.data) continue
     // Not as `data`: another process may have made, claimed and filled one since we looked, which this
     // would take the place of. Under this name it counts only where there is nothing else.
     if (path === undefined) await createFile(driver, claimedData(session, firstClaim))
-    else if (await takeOver(driver, session, { theirs: path, mine, copy: copyPath(session, id) }))
-      break
+    else if (await takeOver(driver, session, { theirs: path, others, mine, copy })) break
   }
   return open(driver, session, mine)
 }
 
-/** Nobody's truth, so that a copy that is not whole never counts. */
-function copyPath(session: Session, claim: string): StoragePath {
-  return `${session.folder}/copy.${claim}`
-}
-
 type Takeover = {
   readonly theirs: StoragePath
+  /** What was there beside it and did not count. */
+  readonly others: readonly StoragePath[]
   readonly mine: StoragePath
   readonly copy: StoragePath
 }
@@ -79,13 +79,13 @@ type Takeover = {
 async function takeOver(
   driver: StorageDriver,
   session: Session,
-  { theirs, mine, copy }: Takeover,
+  { theirs, others, mine, copy }: Takeover,
 ): Promise<boolean> {
   if (!(await driver.move(theirs, mine, { durable: false }))) return false
   const isOurs =
     (await driver.copy(mine, copy)) && (await driver.move(copy, mine, { durable: false }))
   if (!isOurs) throw await lost(driver, session)
-  await driver.remove(theirs, { durable: false })
+  for (const path of [theirs, ...others]) await driver.remove(path, { durable: false })
   const files = await listData(driver, session)
   if (files === undefined) {
     await driver.remove(session.folder, { durable: false })

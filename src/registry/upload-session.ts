@@ -61,26 +61,29 @@ export type SessionData = {
   /** Undefined when registry:2 began the session and nothing has arrived. */
   readonly path: StoragePath | undefined
   readonly size: number
+  /** Files that do not count; see `findData`. */
+  readonly void: readonly StoragePath[]
 }
 
 /**
  * Finds what has arrived, whether somebody writes to it or not. Of several claimed files the largest
- * counts: only a process killed in the middle of a takeover leaves another.
+ * counts: processes that were killed in the middle of a takeover leave another.
  * @throws BLOB_UPLOAD_UNKNOWN
  */
 export async function findData(driver: StorageDriver, session: Session): Promise<SessionData> {
   for (;;) {
     const free = await driver.stat(session.data)
-    if (free !== undefined) return { path: session.data, size: free.size }
+    if (free !== undefined) return { path: session.data, size: free.size, void: [] }
     const paths = await listData(driver, session)
     if (paths === undefined) throw unknownUpload(session.id)
-    if (paths.length === 0) return { path: undefined, size: 0 }
+    if (paths.length === 0) return { path: undefined, size: 0, void: [] }
     const files = await Promise.all(
       paths.map(async (path) => ({ path, size: (await driver.stat(path))?.size ?? -1 })),
     )
-    const [largest] = files.sort(bySize)
+    const [largest, ...others] = files.sort(bySize)
     // All were renamed since they were listed: their holders have moved on, so look anew.
-    if (largest !== undefined && largest.size >= 0) return largest
+    if (largest !== undefined && largest.size >= 0)
+      return { ...largest, void: others.map(({ path }) => path) }
   }
 }
 

@@ -6,10 +6,12 @@ export function errorCode(error: unknown): string | undefined {
   return typeof error.code === 'string' ? error.code : undefined
 }
 
-/** True if a lookup failed because nothing of that name is there, or could be. */
+/** What the system says when nothing of a name is there, or could be; ELOOP is a link to itself. */
+const absences: readonly unknown[] = ['ENOENT', 'ENOTDIR', 'ENAMETOOLONG', 'ELOOP']
+
+/** True if a lookup failed because nothing is there. */
 export function isAbsence(error: unknown): boolean {
-  const code = errorCode(error)
-  return code === 'ENOENT' || code === 'ENOTDIR' || code === 'ENAMETOOLONG'
+  return absences.includes(errorCode(error))
 }
 
 /** What `lookup` resolves with; undefined if nothing is there. */

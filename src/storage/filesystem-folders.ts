@@ -21,13 +21,25 @@ export async function inFolder<T>(folder: string, attempt: () => Promise<T>): Pr
   }
 }
 
+/**
+ * Makes a folder and those above it. That it is there afterwards is for the caller to find out: by then
+ * it, or one above it, may have gone again. `recursive` of Node takes that for a file in the way.
+ */
 async function makeFolder(path: string): Promise<void> {
+  if (await makeOne(path)) return
+  await makeFolder(dirname(path))
+  await makeOne(path)
+}
+
+/** Makes one folder; false if the one above it is missing. */
+async function makeOne(path: string): Promise<boolean> {
   try {
-    await mkdir(path, { recursive: true })
+    await mkdir(path)
   } catch (error) {
-    // A folder above it vanished meanwhile. Whoever needs it finds out, and comes back.
-    if (errorCode(error) !== 'ENOENT') throw error
+    if (errorCode(error) === 'ENOENT') return false
+    if (errorCode(error) !== 'EEXIST') throw error
   }
+  return true
 }
 
 /** Renames a file or folder and makes the folders above `to`; false if `from` is not there. */

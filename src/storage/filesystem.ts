@@ -146,11 +146,10 @@ function copy(from: string, to: string): Promise<boolean> {
 }
 
 function removing({ locate, names }: Disk): Pick<StorageDriver, 'remove' | 'removeEmpty'> {
-  const isTrash = (path: StoragePath): boolean => path.startsWith(`${trashRoot}/`)
   return {
     async remove(path, { durable }) {
       const target = locate(path)
-      const grave = isTrash(path) ? target : locate(`${trashRoot}/${randomUUID()}`)
+      const grave = locate(`${trashRoot}/${randomUUID()}`)
       const what = await withRoom(detach(target, grave))
       if (what === undefined) return false
       if (durable) await withRoom(names.persistFolder(dirname(target)))
@@ -160,7 +159,7 @@ function removing({ locate, names }: Disk): Pick<StorageDriver, 'remove' | 'remo
     },
     async removeEmpty(path) {
       try {
-        await rmdir(locate(path))
+        await withRoom(rmdir(locate(path)))
         return true
       } catch (error) {
         if (isAbsence(error) || isInUse(error)) return false
@@ -181,8 +180,7 @@ async function detach(target: string, grave: string): Promise<'file' | 'folder' 
     if (!['EISDIR', 'EPERM'].includes(errorCode(error) ?? '')) throw error
   }
   try {
-    const isDetached = target === grave || (await relocate(target, grave))
-    return isDetached ? 'folder' : undefined
+    return (await relocate(target, grave)) ? 'folder' : undefined
   } catch (error) {
     if (errorCode(error) !== 'EXDEV') throw error
   }

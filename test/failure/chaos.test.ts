@@ -5,20 +5,7 @@ import { connect } from 'node:tls'
 import test from 'ava'
 import { startRawBackend } from '../support/backends.ts'
 import { type FrontProcess, startFrontProcess } from '../support/front-process.ts'
-
-/** Whole numbers below a bound, the same ones in every run. */
-type Random = (below: number) => number
-
-function createRandom(seed: number): Random {
-  let state = seed
-  return (below) => {
-    // mulberry32
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % below
-  }
-}
+import { createRandom, type Random } from '../support/random.ts'
 
 /** Answers that name their request, most of them broken in one way or another. */
 function misbehave(socket: Socket, random: Random): void {

@@ -1,9 +1,8 @@
-import { once } from 'node:events'
 import { mkdir, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { PASSWORD, USER } from './support/credentials.ts'
 import { type Fixtures, makeFixtures } from './support/fixtures.ts'
+import { freePort } from './support/free-port.ts'
 import { ask } from './support/https.ts'
 import { makeImages } from './support/images.ts'
 import { type Peer, peerTest } from './support/peers.ts'
@@ -13,17 +12,6 @@ import { openSandbox } from './support/sandbox.ts'
 import { startTidegate } from './support/tidegate.ts'
 
 type Front = AsyncDisposable & { readonly port: number }
-
-/** A port that was free a moment ago, since nginx does not tell which one it got for 0. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  await once(server, 'close')
-  if (address === null || typeof address === 'string') throw new TypeError('no TCP address')
-  return address.port
-}
 
 /** What the usual article puts in front of a registry. */
 function articleConfig(folder: string, port: number, upstream: string, fixtures: Fixtures): string {

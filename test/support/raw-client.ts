@@ -1,8 +1,8 @@
-import { connect, type TLSSocket } from 'node:tls'
-import type { Front } from './front.ts'
+import { connect as connectPlain, type Socket } from 'node:net'
+import { connect as connectTls } from 'node:tls'
 
 export type RawClient = Disposable & {
-  readonly socket: TLSSocket
+  readonly socket: Socket
   /** Everything received so far, latin1. */
   readonly received: string
   /** Resolves once `pattern` has been received. Rejects if the connection ends before. */
@@ -12,14 +12,16 @@ export type RawClient = Disposable & {
   send(text: string | Buffer): void
 }
 
-/** A client that says exactly what a test wants, over TLS. */
-export async function openRawClient(front: Front): Promise<RawClient> {
-  const socket = connect({
-    port: front.port,
-    host: '127.0.0.1',
-    ca: front.ca,
-    servername: 'localhost',
-  })
+/** Where a server listens; with the PEM of an authority it speaks TLS. */
+type Server = { readonly port: number; readonly ca?: string }
+
+/** A client that says exactly what a test wants. */
+export async function openRawClient({ port, ca }: Server): Promise<RawClient> {
+  const host = '127.0.0.1'
+  const socket =
+    ca === undefined
+      ? connectPlain({ port, host })
+      : connectTls({ port, host, ca, servername: 'localhost' })
   let received = ''
   let waiting: (() => void)[] = []
   const closed = Promise.withResolvers<string>()
@@ -38,7 +40,7 @@ export async function openRawClient(front: Front): Promise<RawClient> {
     wake()
   })
   await new Promise<void>((resolve, reject) => {
-    socket.once('secureConnect', resolve).once('error', reject)
+    socket.once(ca === undefined ? 'connect' : 'secureConnect', resolve).once('error', reject)
   })
   return {
     socket,

@@ -39,6 +39,7 @@ export function createManifestEndpoint(
     async PUT(exchange, { name, reference }) {
       const target = pushTarget(exchange, reference)
       const mediaType = bareMediaType(exchange.req.headers['content-type'])
+      await manifests.admit()
       const content = await receiveManifest(exchange, options)
       const { digest, subject } = await manifests.put(name, { ...target, mediaType, content })
       sendEmpty(exchange, 201, [
@@ -121,12 +122,14 @@ async function receiveManifest(
   return await readAll(body, length, options)
 }
 
+/** One byte more than there may be is room enough to see that there are too many. */
 async function readAll(
   source: ByteSource,
   length: number | undefined,
   options: EmbeddedOptions,
 ): Promise<Buffer> {
-  let buffer = Buffer.allocUnsafeSlow(length ?? firstPieceBytes)
+  const most = options.maxManifestBytes + 1
+  let buffer = Buffer.allocUnsafeSlow(length ?? Math.min(firstPieceBytes, most))
   for (let end = 0; ; ) {
     const bytes = await source.fill(buffer.subarray(end))
     end += bytes
@@ -134,7 +137,7 @@ async function readAll(
     if (end === length) return buffer
     if (bytes === 0) return Buffer.from(buffer.subarray(0, end))
     if (end === buffer.length) {
-      const larger = Buffer.allocUnsafeSlow(end * 2)
+      const larger = Buffer.allocUnsafeSlow(Math.min(end * 2, most))
       buffer.copy(larger)
       buffer = larger
     }

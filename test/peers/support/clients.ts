@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { z } from 'zod'
 import { USER } from './credentials.ts'
 import type { Images } from './images.ts'
-import { type Finished, must } from './process.ts'
+import { type Daemon, type Finished, must } from './process.ts'
 import type { Sandbox } from './sandbox.ts'
 
 type Pulled = {
@@ -21,6 +21,12 @@ export type Client = {
   /** Makes the image on this machine and returns the digests of its unpacked layers. */
   build(): Promise<readonly string[]>
   push(): Promise<Finished>
+  /** Begins a push, for a test to interrupt. */
+  startPush(): Daemon
+  /** Makes an index of images for amd64 and arm64, `AUTHORITY/REPOSITORY:multi`, and pushes it whole. */
+  pushIndex(): Promise<Finished>
+  /** Pulls the image for arm64 from that index; resolves with the architecture that it says it is for. */
+  pullArm64(): Promise<string>
   /** Removes what this machine knows of the image. */
   forget(): Promise<void>
   pull(): Promise<Finished>
@@ -39,11 +45,12 @@ export type ClientOptions = {
 }
 
 /** A Go template that prints every element of a list on a line of its own. */
-function eachLine(list: string): string {
+export function eachLine(list: string): string {
   return `{{range ${list}}}{{println .}}{{end}}`
 }
 
-async function installCertificate(certificate: string, folder: string): Promise<void> {
+/** Puts the certificate of an authority where container tools look for one. */
+export async function installCertificate(certificate: string, folder: string): Promise<void> {
   await mkdir(folder, { recursive: true })
   await copyFile(certificate, join(folder, 'ca.crt'))
 }
@@ -64,41 +71,62 @@ function containersTool(tool: string, { sandbox, registry, authorityCertificate 
   }
 }
 
+/** What an index lists. */
+export const PLATFORMS = ['linux/amd64', 'linux/arm64'] as const
+
 const layoutIndex = z.object({ manifests: z.tuple([z.object({ digest: z.string() })]) })
 const manifest = z.object({ config: z.object({ digest: z.string() }) })
-const configuration = z.object({ rootfs: z.object({ diff_ids: z.array(z.string()) }) })
+const configuration = z.object({
+  architecture: z.string(),
+  rootfs: z.object({ diff_ids: z.array(z.string()) }),
+})
 
-async function readLayout(layout: string): Promise<Pulled> {
+async function readLayout(layout: string): Promise<Pulled & { readonly architecture: string }> {
   const blob = async (digest: string): Promise<unknown> =>
     JSON.parse(await readFile(join(layout, 'blobs', ...digest.split(':')), 'utf8'))
   const index = layoutIndex.parse(JSON.parse(await readFile(join(layout, 'index.json'), 'utf8')))
   const { digest } = index.manifests[0]
   const { config } = manifest.parse(await blob(digest))
-  const { rootfs } = configuration.parse(await blob(config.digest))
-  return { manifest: digest, diffIds: rootfs.diff_ids }
+  const { rootfs, architecture } = configuration.parse(await blob(config.digest))
+  return { manifest: digest, diffIds: rootfs.diff_ids, architecture }
 }
 
 /** skopeo, copying from and to OCI layouts. */
 export function createSkopeo(options: ClientOptions): Client {
   const { sandbox, images, registry, repository } = options
   const { certificates, ...session } = containersTool('skopeo', options)
-  const remote = `docker://${registry}/${repository}:v1`
+  const remote = `docker://${registry}/${repository}`
   const copied = join(sandbox.folder, 'copied')
+  const push = [
+    ...['copy', '--dest-cert-dir', certificates],
+    ...[`oci:${images.layout}:v1`, `${remote}:v1`],
+  ]
+  const pull = (from: string): Promise<Finished> =>
+    sandbox.run('skopeo', [
+      ...['copy', '--override-arch', from === 'multi' ? 'arm64' : 'amd64'],
+      ...['--src-cert-dir', certificates, `${remote}:${from}`, `oci:${copied}:v1`],
+    ])
+  const layoutOf = async () => {
+    const { architecture, ...pulled } = await readLayout(copied)
+    return { architecture, pulled }
+  }
   return {
     ...session,
     build: () => Promise.resolve(images.diffIds),
-    push: () =>
+    push: () => sandbox.run('skopeo', push),
+    startPush: () => sandbox.start('skopeo', push),
+    pushIndex: () =>
       sandbox.run('skopeo', [
-        ...['copy', '--dest-cert-dir', certificates],
-        ...[`oci:${images.layout}:v1`, remote],
+        ...['copy', '--all', '--dest-cert-dir', certificates],
+        ...[`oci:${images.layout}:multi`, `${remote}:multi`],
       ]),
+    pullArm64: async () => {
+      must(await pull('multi'), 'skopeo copy --override-arch arm64')
+      return (await layoutOf()).architecture
+    },
     forget: () => rm(copied, { recursive: true, force: true }),
-    pull: () =>
-      sandbox.run('skopeo', [
-        ...['copy', '--src-cert-dir', certificates],
-        ...[remote, `oci:${copied}:v1`],
-      ]),
-    pulled: () => readLayout(copied),
+    pull: () => pull('v1'),
+    pulled: async () => (await layoutOf()).pulled,
   }
 }
 
@@ -108,12 +136,15 @@ type StorageTool = {
   readonly build: readonly string[]
   readonly manifest: readonly string[]
   readonly diffIds: readonly string[]
+  readonly architecture: readonly string[]
 }
 
 function createStorageClient(tool: StorageTool, options: ClientOptions): Client {
   const { sandbox, images, registry, repository } = options
   const { certificates, ...session } = containersTool(tool.name, options)
   const image = `${registry}/${repository}:v1`
+  const index = `${registry}/${repository}:multi`
+  const push = ['push', '--cert-dir', certificates, image]
   const run = (...args: string[]): Promise<Finished> => sandbox.run(tool.name, args)
   const ask = async (...args: string[]): Promise<string> =>
     must(await run(...args), `${tool.name} ${args.join(' ')}`).trim()
@@ -124,7 +155,20 @@ function createStorageClient(tool: StorageTool, options: ClientOptions): Client 
       await ask(...tool.build, '--tag', image, images.context)
       return diffIds()
     },
-    push: () => run('push', '--cert-dir', certificates, image),
+    push: () => run(...push),
+    startPush: () => sandbox.start(tool.name, push),
+    pushIndex: async () => {
+      const platforms = PLATFORMS.join(',')
+      // What is built from nothing is found in the cache whatever the platform.
+      const flags = ['--no-cache', '--platform', platforms, '--manifest', index]
+      await ask(...tool.build, ...flags, images.context)
+      const target = ['--cert-dir', certificates, index, `docker://${index}`]
+      return run('manifest', 'push', '--all', ...target)
+    },
+    pullArm64: async () => {
+      await ask('pull', '--arch', 'arm64', '--cert-dir', certificates, index)
+      return ask(...tool.architecture, index)
+    },
     forget: async () => void (await ask('rmi', '--all', '--force')),
     pull: () => run('pull', '--cert-dir', certificates, image),
     pulled: async () => ({
@@ -143,6 +187,7 @@ export function createPodman(options: ClientOptions): Client {
       build: ['build'],
       manifest: [...inspect, '{{.Digest}}'],
       diffIds: [...inspect, eachLine('.RootFS.Layers')],
+      architecture: [...inspect, '{{.Architecture}}'],
     },
     options,
   )
@@ -157,41 +202,8 @@ export function createBuildah(options: ClientOptions): Client {
       build: ['build', '--layers', '--isolation', 'chroot'],
       manifest: [...inspect, '{{.FromImageDigest}}'],
       diffIds: [...inspect, eachLine('.OCIv1.RootFS.DiffIDs')],
+      architecture: [...inspect, '{{.OCIv1.Architecture}}'],
     },
     options,
   )
-}
-
-/** docker with the daemon at `socket`, which runs in `options.sandbox`. */
-export function createDocker(socket: string, options: ClientOptions): Client {
-  const { sandbox, images, registry, repository, authorityCertificate } = options
-  const image = `${registry}/${repository}:v1`
-  const docker = (args: readonly string[], input?: string): Promise<Finished> =>
-    sandbox.run('docker', ['--host', socket, ...args], input)
-  const ask = async (...args: string[]): Promise<string> =>
-    must(await docker(args), `docker ${args.join(' ')}`).trim()
-  const diffIds = async () =>
-    (await ask('inspect', '--format', eachLine('.RootFS.Layers'), image)).split('\n')
-  return {
-    trust: () =>
-      installCertificate(
-        authorityCertificate,
-        join(sandbox.folder, 'etc-docker', 'certs.d', registry),
-      ),
-    login: (password) =>
-      docker(['login', '--username', USER, '--password-stdin', registry], password),
-    logout: () => docker(['logout', registry]),
-    build: async () => {
-      const file = join(images.context, 'Containerfile')
-      await ask('build', '--file', file, '--tag', image, images.context)
-      return diffIds()
-    },
-    push: () => docker(['push', image]),
-    forget: async () => void (await ask('system', 'prune', '--all', '--force')),
-    pull: () => docker(['pull', image]),
-    pulled: async () => {
-      const reference = await ask('inspect', '--format', '{{index .RepoDigests 0}}', image)
-      return { manifest: reference.slice(reference.indexOf('@') + 1), diffIds: await diffIds() }
-    },
-  }
 }

@@ -5,7 +5,7 @@ import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
 import { mustRun } from './process.ts'
 
-type Descriptor = {
+export type Descriptor = {
   readonly mediaType: string
   readonly digest: string
   readonly size: number
@@ -133,4 +133,16 @@ export async function makeImages(folder: string, layersMiB = LAYERS_MIB): Promis
     layers: layers.map(({ descriptor }) => descriptor),
     diffIds: layers.map(({ diffId }) => diffId),
   }
+}
+
+/** Adds an image `name` to the layout: the layers of `v1`, and a small one of its own on top. */
+export async function addVariant(images: Images, name: string): Promise<Descriptor> {
+  const { layout, context, diffIds } = images
+  await writeFile(join(context, name), randomBytes(64 << 10))
+  const shared = images.layers.map((descriptor, i) => ({ descriptor, diffId: diffIds[i] ?? '' }))
+  const image = await putImage(layout, 'amd64', [...shared, await putLayer(layout, context, name)])
+  const path = join(layout, 'index.json')
+  const { manifests, ...rest } = JSON.parse(await readFile(path, 'utf8'))
+  await writeFile(path, JSON.stringify({ ...rest, manifests: [...manifests, named(image, name)] }))
+  return image
 }

@@ -14,6 +14,7 @@ export type Peer =
   | 'openssl'
   | 'nginx'
   | 'chromium'
+  | 'curl'
 
 /** Programs a peer consists of, where that is not one program of the same name. */
 const programs: Partial<Record<Peer, readonly string[]>> = { docker: ['docker', 'dockerd'] }

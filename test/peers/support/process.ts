@@ -90,6 +90,8 @@ export type Daemon = AsyncDisposable & {
   ready<T>(probe: () => T | undefined | Promise<T | undefined>): Promise<T>
   /** Sends SIGTERM and resolves with the exit status, null when it had to be killed. */
   stop(): Promise<number | null>
+  /** Sends SIGKILL, as a crash or the out-of-memory killer would, and waits for the end. */
+  kill(): Promise<void>
 }
 
 /** Starts a long-running program; disposing ends it and waits for its end. */
@@ -128,11 +130,17 @@ export function startDaemon(
     return code
   }
 
+  async function kill(): Promise<void> {
+    child.kill('SIGKILL')
+    await settled
+  }
+
   return {
     stdout,
     stderr,
     ready,
     stop,
+    kill,
     [Symbol.asyncDispose]: async () => void (await stop()),
   }
 }

@@ -1,7 +1,7 @@
 import test from 'ava'
 import fc from 'fast-check'
-import { createReadBuffers, type Loan, type ReadBuffers } from '../../../src/relay/read-buffers.ts'
 import { giveBuffer, takeBuffer } from '../../../src/lib/spare-buffers.ts'
+import { createReadBuffers, type Loan, type ReadBuffers } from '../../../src/relay/read-buffers.ts'
 
 type Held = Loan & { readonly expected: Buffer }
 type Model = { held: Held[]; fill: number }

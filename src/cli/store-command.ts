@@ -1,0 +1,81 @@
+import { StartupError } from '../lib/startup-error.ts'
+import type { CollectionOptions } from '../registry/collection.ts'
+import type { StorageDriver } from '../storage/driver.ts'
+
+/** What the commands that work on the store need of a configuration. */
+export type ConfiguredStore = {
+  readonly driver: StorageDriver
+  /** `storage.gc`. */
+  readonly gc: Omit<CollectionOptions, 'dryRun'>
+}
+
+/** Loads a configuration; `upstream` is the URL of one that has no store. */
+export type OpenStore = (
+  file: string | undefined,
+) => Promise<ConfiguredStore | { readonly upstream: string }>
+
+/** The store of a configuration. @throws StartupError when it has none */
+export async function requireStore(
+  open: OpenStore,
+  file: string | undefined,
+): Promise<ConfiguredStore> {
+  const store = await open(file)
+  if ('driver' in store) return store
+  throw new StartupError(
+    `upstream.url: ${store.upstream}: this configuration forwards to another registry, which has the ` +
+      'store; run this where that registry is, or name a configuration without `upstream`',
+  )
+}
+
+/** What shells and schedulers know as "try again later" (EX_TEMPFAIL). */
+const busyExitCode = 75
+
+/** Says that a collection or repair is under way, beside which this may not run. */
+export function reportBusy(): void {
+  process.stderr.write(
+    'tidegate: a collection or repair of this store is under way; try again when it has ended\n',
+  )
+  process.exitCode = busyExitCode
+}
+
+export const configArgument = [
+  '[config]',
+  'configuration file; without one REGISTRY_CONFIGURATION_PATH and REGISTRY_* count',
+] as const
+
+/** What shells report for a command that Ctrl-C ended. */
+const interruptedExitCode = 130
+
+/**
+ * Runs `work` until it is done, or until SIGINT or SIGTERM asks it to stop, which it does in good order.
+ * What the system refuses is one line, and exit code 1.
+ */
+export async function runStoreWork(work: (signal: AbortSignal) => Promise<void>): Promise<void> {
+  const stop = new AbortController()
+  const abort = (): void => stop.abort()
+  process.once('SIGINT', abort).once('SIGTERM', abort)
+  try {
+    await work(stop.signal)
+  } catch (error) {
+    const isRefused = error instanceof Error && 'code' in error && !(error instanceof StartupError)
+    if (!stop.signal.aborted && !isRefused) throw error
+    const reason = stop.signal.aborted ? 'stopped before the end' : String(error)
+    process.stderr.write(`tidegate: ${reason}; what it has done so far is safe, run it again\n`)
+    process.exitCode = stop.signal.aborted ? interruptedExitCode : 1
+  } finally {
+    process.off('SIGINT', abort).off('SIGTERM', abort)
+  }
+}
+
+const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
+
+/** A number of bytes for people, such as `1.5 GiB`. */
+export function describeBytes(bytes: number): string {
+  let size = bytes
+  let unit = 0
+  while (size >= 1024 && unit < units.length - 1) {
+    size /= 1024
+    unit += 1
+  }
+  return `${unit === 0 ? size : size.toFixed(1)} ${units[unit]}`
+}

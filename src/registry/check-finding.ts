@@ -1,0 +1,85 @@
+import type { Digest } from '../lib/digest.ts'
+import type { RepoName } from '../lib/names.ts'
+import type { StorageDriver, StoragePath } from '../storage/driver.ts'
+import { blobData } from '../storage/layout.ts'
+import { isStorable } from './digester.ts'
+
+export type ProblemKind =
+  /** A link file with no digest in it, or the folder of a link without one. */
+  | 'link-empty'
+  /** A link to something that is not there. */
+  | 'link-dangling'
+  | 'tag-without-current'
+  /** A file that a process which was killed was writing. */
+  | 'temporary-file'
+  /** An upload that cannot go on, or that nobody goes on with. */
+  | 'upload-leaked'
+  /** Content that is not what its name says. */
+  | 'blob-mismatch'
+  /** A blob of no bytes whose name is that of some. */
+  | 'blob-torn'
+  | 'blob-empty-folder'
+  /** A manifest that lacks something it refers to; only a push can mend it. */
+  | 'manifest-incomplete'
+  /** A file that is none of ours. Never touched, and nothing wrong with the store. */
+  | 'stray'
+
+export type Problem = {
+  readonly kind: ProblemKind
+  readonly path: StoragePath
+  readonly repository?: RepoName
+  readonly digest?: Digest
+  readonly size?: number
+  readonly detail?: string
+}
+
+export type Remedy = {
+  /** How pushes know what this may take from them. */
+  readonly announced: readonly StoragePath[]
+  /** Looks whether the problem is still there and removes it; true if it has gone. */
+  mend(): Promise<boolean>
+}
+
+export type Finding = { readonly problem: Problem; readonly remedy?: Remedy }
+
+export type CheckContext = {
+  readonly driver: StorageDriver
+  /** Reads all blobs again and compares them with their names. */
+  readonly rehash: boolean
+  /** What was changed after this may be under way. */
+  readonly oldBefore: number
+  /** An upload that nobody went on with since then is left behind. */
+  readonly idleBefore: number
+  /** Blobs whose content cannot be used. */
+  readonly bad: Set<Digest>
+  /** What was looked at. */
+  readonly counts: CheckCounts
+  readonly onProgress: (counts: Readonly<CheckCounts>) => void
+}
+
+export type CheckCounts = {
+  repositories: number
+  manifests: number
+  tags: number
+  layerLinks: number
+  blobs: number
+  bytes: number
+}
+
+/** True if there are bytes under the digest, and they are not known to be bad. */
+export async function isUsable(
+  { driver, bad }: Pick<CheckContext, 'driver' | 'bad'>,
+  digest: Digest,
+): Promise<boolean> {
+  if (!isStorable(digest) || bad.has(digest)) return false
+  return (await driver.stat(blobData(digest)))?.kind === 'file'
+}
+
+/** True if the file or folder was changed so long ago that nobody is about to complete it. */
+export async function isOld(
+  { driver, oldBefore }: CheckContext,
+  path: StoragePath,
+): Promise<boolean> {
+  const stat = await driver.stat(path)
+  return stat !== undefined && stat.modifiedAt < oldBefore
+}

@@ -1,0 +1,52 @@
+import type { Digest } from '../lib/digest.ts'
+import type { RepoName } from '../lib/names.ts'
+import { layer, layers } from '../storage/layout.ts'
+import type { CheckContext, Finding } from './check-finding.ts'
+import { checkLink } from './check-links.ts'
+import { checkManifests } from './check-manifests.ts'
+import { checkTags } from './check-tags.ts'
+import { digestsIn, lastMovement } from './store-walk.ts'
+import { idleSessions } from './upload-purge.ts'
+
+/** Looks at everything in a repository, what others lead to first. */
+export async function* checkRepository(
+  context: CheckContext,
+  repository: RepoName,
+): AsyncGenerator<Finding> {
+  context.counts.repositories += 1
+  context.onProgress(context.counts)
+  const usable = { layers: new Set<Digest>(), revisions: new Set<Digest>() }
+  for (const digest of await digestsIn(context.driver, layers(repository))) {
+    context.counts.layerLinks += 1
+    const place = { repository, digest, folder: layer(repository, digest) }
+    const { isUsable, finding } = await checkLink(context, place)
+    if (isUsable) usable.layers.add(digest)
+    if (finding !== undefined) yield finding
+  }
+  yield* checkManifests(context, repository, usable)
+  yield* checkTags(context, repository, usable.revisions)
+  yield* checkUploads(context, repository)
+}
+
+/** Clients cannot go on with a session that has no `startedat`. */
+async function* checkUploads(
+  { driver, oldBefore, idleBefore }: CheckContext,
+  repository: RepoName,
+): AsyncGenerator<Finding> {
+  for (const { path, modifiedAt, bytes } of await idleSessions(driver, repository, oldBefore)) {
+    const isWhole = (await driver.stat(`${path}/startedat`)) !== undefined
+    if (isWhole && modifiedAt >= idleBefore) continue
+    const mend = async (): Promise<boolean> => {
+      const movement = await lastMovement(driver, path)
+      if (movement?.modifiedAt !== modifiedAt) return true
+      return await driver.remove(path, { durable: true })
+    }
+    const detail = isWhole
+      ? 'nobody goes on with it'
+      : 'has no startedat, so nobody can go on with it'
+    yield {
+      problem: { kind: 'upload-leaked', path, repository, size: bytes, detail },
+      remedy: { announced: [], mend },
+    }
+  }
+}

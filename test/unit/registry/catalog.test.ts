@@ -1,0 +1,139 @@
+import { mkdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import test from 'ava'
+import fc from 'fast-check'
+import { layerLink, repositoriesRoot, revisionLink, tagLink } from '../../../src/storage/layout.ts'
+import { digestOf, openStore, repo, type Store, tag } from './manifest-support.ts'
+
+const digest = digestOf('x')
+const everything = { limit: undefined, after: undefined }
+
+async function add(store: Store, ...names: readonly string[]): Promise<void> {
+  for (const name of names) await store.driver.write(revisionLink(repo(name), digest), digest)
+}
+
+test('catalog: before the first push it is empty', async (t) => {
+  await using store = await openStore()
+  t.deepEqual(await store.catalog.list(everything), { entries: [], more: false })
+})
+
+test('catalog: repositories without a manifest are not in it', async (t) => {
+  await using store = await openStore()
+  await add(store, 'good', 'emptied', 'no/layers-yet')
+  await store.driver.write(layerLink(repo('blobs-only'), digest), digest)
+  await store.driver.write(revisionLink(repo('torn'), digest), '')
+  await store.driver.write(tagLink(repo('tag-only'), tag('x')), digest)
+  await store.driver.remove(revisionLink(repo('emptied'), digest), { durable: false })
+  t.deepEqual<readonly string[], readonly string[]>(
+    (await store.catalog.list(everything)).entries,
+    ['good', 'no/layers-yet'],
+  )
+})
+
+test('catalog: a repository that was remembered is looked at again', async (t) => {
+  await using store = await openStore()
+  const [first, second] = [revisionLink(repo('a'), digest), revisionLink(repo('a'), digestOf('y'))]
+  await add(store, 'a')
+  t.is((await store.catalog.list(everything)).entries.length, 1)
+  await store.driver.write(second, digestOf('y'))
+  await store.driver.remove(first, { durable: false })
+  t.is((await store.catalog.list(everything)).entries.length, 1)
+  await store.driver.write(second, '')
+  t.is((await store.catalog.list(everything)).entries.length, 0)
+})
+
+test('catalog: folders that cannot be repositories, and what is below them, are passed by', async (t) => {
+  await using store = await openStore()
+  await add(store, 'a', 'a/b')
+  const long = `${'x'.repeat(200)}/${'y'.repeat(200)}`
+  for (const folder of ['Upper', 'Upper/a', '_own', 'a/_own/b', 'a--', 'a..b', '.x', long]) {
+    const link = join(
+      store.root,
+      repositoriesRoot,
+      folder,
+      revisionLink(repo('r'), digest).split('/r/')[1] ?? '',
+    )
+    await mkdir(join(link, '..'), { recursive: true })
+    await writeFile(link, digest)
+  }
+  await writeFile(join(store.root, repositoriesRoot, 'file'), '')
+  t.deepEqual<readonly string[], readonly string[]>(
+    (await store.catalog.list(everything)).entries,
+    ['a', 'a/b'],
+  )
+})
+
+test('catalog: the order is that of whole names', async (t) => {
+  await using store = await openStore()
+  const sorted = ['a', 'a-b', 'a-b/c', 'a.b', 'a/a', 'a/b', 'a/b-c', 'a/b/c', 'a0', 'a_b', 'b']
+  await add(store, ...sorted.toReversed())
+  t.deepEqual<readonly string[], readonly string[]>(
+    (await store.catalog.list(everything)).entries,
+    sorted,
+  )
+  for (const [i, after] of sorted.entries()) {
+    const rest = sorted.slice(i + 1)
+    t.deepEqual<unknown, unknown>(await store.catalog.list({ limit: 2, after }), {
+      entries: rest.slice(0, 2),
+      more: rest.length > 2,
+    })
+  }
+  t.deepEqual(await store.catalog.list({ limit: 0, after: undefined }), {
+    entries: [],
+    more: false,
+  })
+})
+
+test('catalog: a page costs about as many looks as it has entries', async (t) => {
+  const listed: string[] = []
+  await using store = await openStore({
+    wrap: (driver) => ({
+      ...driver,
+      list: async (path) => {
+        listed.push(path)
+        return driver.list(path)
+      },
+    }),
+  })
+  const names = Array.from({ length: 300 }, (_, i) => `r${String(i).padStart(3, '0')}`)
+  await add(store, ...names)
+  for (const after of [undefined, 'r150', 'r150/x']) {
+    listed.length = 0
+    t.is((await store.catalog.list({ limit: 10, after })).entries.length, 10)
+    t.true(listed.length < 100, `${listed.length} folders`)
+  }
+})
+
+const component = fc.stringMatching(/^[ab0](?:[._-]?[ab0]){0,2}$/)
+const repository = fc
+  .array(component, { minLength: 1, maxLength: 3 })
+  .map((parts) => parts.join('/'))
+
+test('catalog: pages put together are all repositories in ASCII order', async (t) => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.uniqueArray(repository, { maxLength: 15 }),
+      fc.integer({ min: 1, max: 6 }),
+      fc.oneof(repository, fc.string()),
+      async (names, limit, after) => {
+        await using store = await openStore()
+        await add(store, ...names)
+        const sorted = names.toSorted((x, y) => (x < y ? -1 : 1))
+        const found: string[] = []
+        for (let more = true; more; ) {
+          const page = await store.catalog.list({ limit, after: found.at(-1) })
+          more = page.more
+          t.true(page.entries.length === limit || !more)
+          found.push(...page.entries)
+        }
+        t.deepEqual(found, sorted)
+        const { entries } = await store.catalog.list({ limit: undefined, after })
+        t.deepEqual<readonly string[], readonly string[]>(
+          entries,
+          sorted.filter((name) => name > after),
+        )
+      },
+    ),
+    { numRuns: 25 },
+  )
+})

@@ -1,0 +1,128 @@
+import { readdir, rm, stat, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import test, { type ExecutionContext } from 'ava'
+import { RegistryError } from '../../../src/lib/errors.ts'
+import type { StorageDriver } from '../../../src/storage/driver.ts'
+import { createFilesystemDriver } from '../../../src/storage/filesystem.ts'
+import { withRoom } from '../../../src/storage/filesystem-errors.ts'
+import { trashRoot } from '../../../src/storage/layout.ts'
+import { readText } from '../../suites/storage-driver-case.ts'
+import { mountSmallDisk, smallDiskProblem } from '../../support/small-disk.ts'
+
+const problem = await smallDiskProblem()
+
+type OnDisk = (t: ExecutionContext, driver: StorageDriver, root: string) => Promise<void>
+
+/** Registers a test on a file system of its own, mounted with `options`. */
+function testOnSmallDisk(title: string, options: string, run: OnDisk): void {
+  if (problem !== undefined) {
+    test.skip(`${title} (skipped: ${problem})`, () => {})
+    return
+  }
+  test(title, async (t) => {
+    await using disk = await mountSmallDisk(options)
+    const root = join(disk.path, 'root')
+    await run(t, createFilesystemDriver({ root }), root)
+  })
+}
+
+const full = { instanceOf: RegistryError, code: 'STORAGE_FULL' }
+
+/** Leaves no room on the disk that `root` is on. Resolves with how to make room again. */
+async function fillDisk(root: string): Promise<() => Promise<void>> {
+  const filler = join(root, '..', 'filler')
+  await writeFile(filler, Buffer.alloc(2 * 1024 * 1024)).catch(() => {})
+  return () => rm(filler)
+}
+
+const content = Buffer.from(Array.from({ length: 700_000 }, (_, index) => index % 251))
+
+test('full disk: no space and no quota left are STORAGE_FULL, and nothing else is', async (t) => {
+  for (const code of ['ENOSPC', 'EDQUOT']) {
+    const cause = Object.assign(new Error(code), { code })
+    const error = await t.throwsAsync(withRoom(Promise.reject(cause)), full)
+    t.is(error?.cause, cause)
+  }
+  const other = Object.assign(new Error('EIO'), { code: 'EIO' })
+  t.is(await t.throwsAsync(withRoom(Promise.reject(other))), other)
+})
+
+testOnSmallDisk(
+  'full disk: a small file that does not fit is STORAGE_FULL, and the one before it stays',
+  'size=1m',
+  async (t, driver, root) => {
+    await driver.write('/folder/file', 'before')
+    const makeRoom = await fillDisk(root)
+    await t.throwsAsync(driver.write('/folder/file', 'after'), full)
+    await t.throwsAsync(driver.write('/folder/other', content), full)
+    await t.throwsAsync(driver.copy('/folder/file', '/folder/copy'), full)
+    t.deepEqual(await readdir(join(root, 'folder')), ['file'])
+    t.is(await readText(driver, '/folder/file'), 'before')
+    t.is((await driver.space()).free, 0)
+    await makeRoom()
+    await driver.write('/folder/file', 'after')
+    t.is(await readText(driver, '/folder/file'), 'after')
+    t.true((await driver.space()).free > 0)
+  },
+)
+
+testOnSmallDisk(
+  'full disk: a writer keeps what fitted, says how much it is, and goes on when there is room',
+  'size=1m',
+  async (t, driver, root) => {
+    const filler = join(root, '..', 'filler')
+    await using writer = await driver.create('/folder/data')
+    // Not a multiple of a page, so that the disk is full in the middle of a piece.
+    await writer?.write(content.subarray(0, 100_001))
+    await writeFile(filler, Buffer.alloc(700_000))
+    await t.throwsAsync(async () => writer?.write(content.subarray(100_001)), full)
+    const size = writer?.size ?? 0
+    t.true(size > 100_001 && size < content.length)
+    t.is((await stat(join(root, 'folder/data'))).size, size)
+    t.true((await driver.read('/folder/data'))?.content.equals(content.subarray(0, size)))
+    await t.throwsAsync(async () => writer?.write(content.subarray(size)), full)
+    t.is(writer?.size, size)
+    await writer?.sync()
+
+    await rm(filler)
+    await writer?.write(content.subarray(size))
+    await writer?.sync()
+    t.is(writer?.size, content.length)
+    t.true((await driver.read('/folder/data'))?.content.equals(content))
+  },
+)
+
+testOnSmallDisk(
+  'full disk: where no more files can be made everything that makes one is STORAGE_FULL',
+  'size=1m,nr_inodes=6',
+  async (t, driver, root) => {
+    await driver.write('/folder/file', 'x')
+    for (let index = 0; index < 10; index += 1) {
+      await writeFile(join(root, `filler-${index}`), '').catch(() => {})
+    }
+    await t.throwsAsync(driver.write('/folder/other', 'y'), full)
+    await t.throwsAsync(driver.write('/new/folder/file', 'y'), full)
+    await t.throwsAsync(driver.create('/folder/other'), full)
+    await t.throwsAsync(driver.create('/new/folder/file'), full)
+    await t.throwsAsync(driver.copy('/folder/file', '/new/folder/file'), full)
+    await t.throwsAsync(driver.move('/folder/file', '/new/folder/file', { durable: true }), full)
+    // A folder cannot go to a trash that cannot be made.
+    await t.throwsAsync(driver.remove('/folder', { durable: true }), full)
+    t.is(await readText(driver, '/folder/file'), 'x')
+    t.true(await driver.remove('/folder/file', { durable: true }))
+  },
+)
+
+testOnSmallDisk(
+  'remove: a folder goes too when the trash is on another file system',
+  'size=1m',
+  async (t, driver, root) => {
+    await using _trash = await mountSmallDisk('size=64k', root + trashRoot)
+    await driver.write('/folder/inner/file', 'x')
+    await driver.write('/other/file', 'kept')
+    t.true(await driver.remove('/folder', { durable: true }))
+    t.is(await driver.stat('/folder'), undefined)
+    t.false(await driver.remove('/folder', { durable: true }))
+    t.is(await readText(driver, '/other/file'), 'kept')
+  },
+)
