@@ -1,17 +1,22 @@
 import { createHash } from 'node:crypto'
 import type { Digest } from '../lib/digest.ts'
+import { mapOrdered } from '../lib/map-ordered.ts'
 import type { StorageDriver, StoredStat } from '../storage/driver.ts'
 import { blobData, blobFolder } from '../storage/layout.ts'
 import type { CheckContext, Finding, ProblemKind } from './check-finding.ts'
 import { isOld } from './check-finding.ts'
 import { algorithmOf, digestFile } from './digester.ts'
-import { walkBlobs } from './store-walk.ts'
+import { walkBlobs, walkWidth } from './store-walk.ts'
+
+/** Blobs read together: hashing keeps one core busy already. */
+const rehashWidth = 2
 
 /** Looks at every blob, and on request at every byte of it. */
 export async function* checkBlobs(context: CheckContext): AsyncGenerator<Finding> {
   for await (const { digests } of walkBlobs(context.driver)) {
-    for (const digest of digests) {
-      const finding = await checkBlob(context, digest)
+    const check = (digest: Digest) => checkBlob(context, digest)
+    const width = context.rehash ? rehashWidth : walkWidth
+    for await (const finding of mapOrdered(digests, width, check)) {
       if (finding !== undefined) yield finding
     }
   }

@@ -1,3 +1,4 @@
+import { mapOrdered } from '../lib/map-ordered.ts'
 import type { StorageDriver, StoragePath } from '../storage/driver.ts'
 import {
   blobsRoot,
@@ -7,6 +8,7 @@ import {
   trashRoot,
 } from '../storage/layout.ts'
 import { type CheckContext, type Finding, isOld } from './check-finding.ts'
+import { walkWidth } from './store-walk.ts'
 
 const digest = '(?:sha256/[0-9a-f]{64}|sha512/[0-9a-f]{128})'
 const blob = '(?:sha256/([0-9a-f]{2})/\\1[0-9a-f]{62}|sha512/([0-9a-f]{2})/\\2[0-9a-f]{126})'
@@ -49,10 +51,18 @@ function temporaryFile(context: CheckContext, path: StoragePath): Finding {
   return { problem: { kind: 'temporary-file', path }, remedy: { announced: [], mend } }
 }
 
-async function* walkFiles(driver: StorageDriver, folder: StoragePath): AsyncGenerator<StoragePath> {
-  for (const { name, kind } of (await driver.list(folder)) ?? []) {
-    const path = `${folder}/${name}`
-    if (kind === 'file') yield path
-    else if (!closed.some((pattern) => pattern.test(path))) yield* walkFiles(driver, path)
+async function* walkFiles(driver: StorageDriver, root: StoragePath): AsyncGenerator<StoragePath> {
+  const look = async (folder: StoragePath) => ({ folder, entries: await driver.list(folder) })
+  const walk = async function* (folders: readonly StoragePath[]): AsyncGenerator<StoragePath> {
+    for await (const { folder, entries = [] } of mapOrdered(folders, walkWidth, look)) {
+      const below: StoragePath[] = []
+      for (const { name, kind } of entries) {
+        const path = `${folder}/${name}`
+        if (kind === 'file') yield path
+        else if (!closed.some((pattern) => pattern.test(path))) below.push(path)
+      }
+      yield* walk(below)
+    }
   }
+  yield* walk([root])
 }

@@ -1,3 +1,5 @@
+import { mapOrdered } from '../lib/map-ordered.ts'
+import type { RepoName } from '../lib/names.ts'
 import type { StorageDriver } from '../storage/driver.ts'
 import { checkBlobs } from './check-blobs.ts'
 import { checkFiles } from './check-files.ts'
@@ -10,6 +12,8 @@ import { openSweep, type Sweep } from './sweeps.ts'
 const settledAfterMs = 3_600_000
 /** As the purge of uploads has it by default. */
 const idleAfterMs = 24 * 3_600_000
+/** Repositories looked at together. */
+const width = 4
 /** Repairs announced together. */
 const maxBatch = 200
 
@@ -89,7 +93,8 @@ async function run(options: CheckOptions, sweep: Sweep | undefined): Promise<Che
 async function* checkAll(context: CheckContext): AsyncGenerator<Finding> {
   yield* checkBlobs(context)
   const { repositories, strangers } = await listRepositories(context.driver)
-  for (const name of repositories) yield* checkRepository(context, name)
+  const check = (name: RepoName) => Array.fromAsync(checkRepository(context, name))
+  for await (const findings of mapOrdered(repositories, width, check)) yield* findings
   const detail = 'no name that a repository can have; left alone'
   for (const path of strangers) yield { problem: { kind: 'stray', path, detail } }
   yield* checkFiles(context)

@@ -13,9 +13,12 @@ import {
 } from '../storage/layout.ts'
 import type { MarkContext } from './collection-mark.ts'
 import { targetOf } from './collection-stored.ts'
-import { type Fate, maxBatch, type SweepContext, sweepBatch } from './collection-sweep.ts'
+import { type Fate, type SweepContext, sweepBatch } from './collection-sweep.ts'
 import { digestsIn, listRepositories, walkBlobs, walkWidth } from './store-walk.ts'
 import { readReferences } from './stored-references.ts'
+
+/** Most blobs announced at once. More than of links, as the second look goes through all repositories. */
+const maxBatch = 8_000
 
 /** A blob that nothing keeps. */
 export type CondemnedBlob = {
@@ -85,34 +88,28 @@ export async function sweepBlobs(
   condemned: readonly CondemnedBlob[],
   onFate: (blob: CondemnedBlob, fate: Fate) => void,
 ): Promise<boolean> {
+  const isSame = async ({ digest, changedAt }: CondemnedBlob): Promise<boolean> =>
+    (await examine(context.driver, digest)).changedAt === changedAt
   for (let start = 0; start < condemned.length; start += maxBatch) {
     const batch = condemned.slice(start, start + maxBatch)
     const lookAgain = () => stillUnused(context, batch)
-    if (await sweepBatch(context, batch, { lookAgain, onFate })) continue
+    if (await sweepBatch(context, batch, { lookAgain, isSame, onFate })) continue
     for (const blob of condemned.slice(start + maxBatch)) onFate(blob, 'left')
     return false
   }
   return true
 }
 
-/** Looks through all repositories for links to a batch of blobs, and at the blobs themselves. */
+/** Looks through all repositories for links to a batch of blobs. */
 async function stillUnused(
   context: SweepContext,
   batch: readonly CondemnedBlob[],
 ): Promise<ReadonlySet<CondemnedBlob>> {
   const { driver, marks, signal } = context
-  const wanted = new Map(batch.map((blob) => [blob.digest, blob]))
   const { repositories } = await listRepositories(driver)
   const look = (name: RepoName) => findUses(context, name, (digest) => marks.blobs.add(digest))
   for await (const _ of mapOrdered(repositories, walkWidth, look)) signal?.throwIfAborted()
-  const unused = new Set<CondemnedBlob>()
-  const compare = async (blob: CondemnedBlob): Promise<void> => {
-    if (marks.blobs.has(blob.digest)) return
-    const { changedAt } = await examine(driver, blob.digest)
-    if (changedAt === blob.changedAt) unused.add(blob)
-  }
-  await Array.fromAsync(mapOrdered(wanted.values(), walkWidth, compare))
-  return unused
+  return new Set(batch.filter(({ digest }) => !marks.blobs.has(digest)))
 }
 
 /** Reports every blob that a repository uses, without reading again the manifests that were followed. */

@@ -125,6 +125,6 @@ function list() {
       else more += 1
     },
     count: (): number => names.length + more,
-    listed: (): NameList => ({ names, more }),
+    listed: (): NameList => ({ names: names.toSorted(), more }),
   }
 }

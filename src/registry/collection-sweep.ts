@@ -1,3 +1,4 @@
+import { mapOrdered } from '../lib/map-ordered.ts'
 import type { RepoName } from '../lib/names.ts'
 import type { StoragePath } from '../storage/driver.ts'
 import {
@@ -6,10 +7,15 @@ import {
   markRepository,
   type RepositoryMark,
 } from './collection-mark.ts'
+import { linkTime } from './collection-stored.ts'
 import type { Sweep } from './sweeps.ts'
 
-/** Most that is announced at once: pushes read announcements, and wait for what is in one. */
-export const maxBatch = 2_000
+/** Most links announced at once: pushes read announcements, and wait for what is in one. */
+const maxLinks = 2_000
+/** After so many removals those are taken from the announcement, for pushes that wait for them. */
+const maxRemovals = 1_000
+/** Removals under way together. */
+const width = 4
 
 export type SweepContext = MarkContext & {
   readonly sweep: Sweep
@@ -30,6 +36,8 @@ export async function sweepBatch<T extends SweepItem>(
   batch: readonly T[],
   steps: {
     readonly lookAgain: () => Promise<ReadonlySet<T>>
+    /** Whether it is as it was condemned; a last look, as a batch takes its time. */
+    readonly isSame: (item: T) => Promise<boolean>
     readonly onFate: (item: T, fate: Fate) => void
   },
 ): Promise<boolean> {
@@ -37,13 +45,18 @@ export async function sweepBatch<T extends SweepItem>(
   await sweep.announce(new Set(batch.map(({ announced }) => announced)))
   const condemned = await steps.lookAgain()
   let isHeard = true
-  for (const item of batch) {
+  const settle = async (item: T): Promise<void> => {
+    if (!condemned.has(item) || !(await steps.isSame(item))) return steps.onFate(item, 'spared')
     isHeard &&= sweep.isHeard() && !signal?.aborted
-    if (!condemned.has(item)) steps.onFate(item, 'spared')
-    else if (!isHeard) steps.onFate(item, 'left')
+    if (!isHeard) return steps.onFate(item, 'left')
     // Not durable: should it come back after power loss, it is collected the next time. The next
     // announcement is durable, and with it, on a journaling file system, all that was done before it.
-    else if (await driver.remove(item.path, { durable: false })) steps.onFate(item, 'removed')
+    if (await driver.remove(item.path, { durable: false })) steps.onFate(item, 'removed')
+  }
+  for (let start = 0; start < batch.length; start += maxRemovals) {
+    const end = start + maxRemovals
+    await Array.fromAsync(mapOrdered(batch.slice(start, end), width, settle))
+    if (isHeard) await sweep.announce(new Set(batch.slice(end).map(({ announced }) => announced)))
   }
   return isHeard
 }
@@ -58,12 +71,14 @@ export async function sweepLinks(
   onFate: (item: Condemned, fate: Fate) => void,
 ): Promise<boolean> {
   const byName = new Map(repositories.map((mark) => [mark.name, mark.condemned]))
+  const isSame = async ({ path, modifiedAt }: Condemned): Promise<boolean> =>
+    (await linkTime(context.driver, path)) === modifiedAt
   const all = repositories.flatMap(({ condemned }) => condemned)
-  for (let start = 0; start < all.length; start += maxBatch) {
-    const batch = all.slice(start, start + maxBatch)
+  for (let start = 0; start < all.length; start += maxLinks) {
+    const batch = all.slice(start, start + maxLinks)
     const lookAgain = () => stillCondemned(context, batch, byName)
-    if (await sweepBatch(context, batch, { lookAgain, onFate })) continue
-    for (const item of all.slice(start + maxBatch)) onFate(item, 'left')
+    if (await sweepBatch(context, batch, { lookAgain, isSame, onFate })) continue
+    for (const item of all.slice(start + maxLinks)) onFate(item, 'left')
     return false
   }
   return true

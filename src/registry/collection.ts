@@ -127,7 +127,6 @@ async function removeAll(
   for (const blob of used) tally.onBlob(blob, 'spared')
   if (goesOn) await sweepBlobs(context, unused, tally.onBlob)
   else for (const blob of unused) tally.onBlob(blob, 'left')
-  await context.sweep.announce([])
   for (const { name } of marks.filter(isEmpty)) {
     if (await pruneRepository(driver, name)) tally.onRepository(name)
   }

@@ -3,6 +3,7 @@ import type { Logger } from 'pino'
 import type { StorageDriver } from '../storage/driver.ts'
 import { trashRoot } from '../storage/layout.ts'
 import { type CollectionOptions, collect } from './collection.ts'
+import { prepareSweeps } from './sweeps.ts'
 import { purgeUploads } from './upload-purge.ts'
 
 /** How long a stop waits for the step that is under way. */
@@ -47,6 +48,12 @@ export function startMaintenance(parts: MaintenanceParts): AsyncDisposable {
     }
     loops.push(repeat({ signal: stop.signal, log, name, firstMs, everyMs, step: guarded }))
   }
+  const prepare = async (): Promise<void> => {
+    if (!(await parts.isReadonly())) await prepareSweeps(driver)
+  }
+  const failed = (error: unknown): void =>
+    log.error({ err: error, step: 'preparation' }, 'maintenance failed')
+  loops.push(prepare().catch(failed))
   if (purge !== undefined) {
     begin('upload purge', 0, purge.intervalMs, async () => {
       const report = await purgeUploads({ ...parts, ...purge, signal: stop.signal })

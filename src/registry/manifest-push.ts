@@ -61,14 +61,20 @@ export function createManifestPush({ driver, admission, tags }: PushOptions): Ma
     const references = await findReferences(driver, name, document)
     const past = await lookBack(arrival)
     const folders = [...references.folders, ...foldersOf(arrival)]
-    for (let absent = allOf(arrival); absent !== undefined; absent = await lookFor(arrival)) {
-      await store(arrival, absent)
+    const requireReferences = async (): Promise<void> => {
       await settleSweeps(driver, folders)
       // Even if there was nothing to wait for: a collection may have come and gone while we wrote.
       const lost = await references.lost()
-      if (lost.length === 0) continue
+      if (lost.length === 0) return
       await undo(arrival, past)
       throw blobsUnknown(lost)
+    }
+    for (let absent = allOf(arrival); absent !== undefined; absent = await lookFor(arrival)) {
+      await storeRevision(arrival, absent)
+      // Once before the tags, so that none ever means what is incomplete, and once for good.
+      await requireReferences()
+      await storeTags(arrival, absent)
+      await requireReferences()
     }
     return { digest: arrival.digest, subject: document.subject }
   }
@@ -84,14 +90,17 @@ export function createManifestPush({ driver, admission, tags }: PushOptions): Ma
     }
   }
 
-  /** Bytes, then revision, then tags: a crash in between leaves nothing that leads nowhere. */
-  async function store(arrival: Arrival, absent: Parts): Promise<void> {
+  /** Bytes, then revision, and tags only after it: a crash in between leaves nothing that leads nowhere. */
+  async function storeRevision(arrival: Arrival, absent: Parts): Promise<void> {
     const { name, digest, content } = arrival
     if (absent.content) await driver.write(blobData(digest), content)
     if (absent.revision) {
       await storeMediaType(driver, arrival)
       await writeLink(driver, revisionLink(name, digest), digest)
     }
+  }
+
+  async function storeTags({ name, digest }: Arrival, absent: Parts): Promise<void> {
     const set = (tag: Tag): Promise<void> => tags.set(name, tag, digest)
     await Array.fromAsync(mapOrdered(absent.tags, width, set))
   }

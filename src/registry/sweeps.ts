@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { RegistryError } from '../lib/errors.ts'
 import type { StorageDriver, StoragePath, StoredStat } from '../storage/driver.ts'
 import { sweepsRoot } from '../storage/layout.ts'
 
@@ -27,6 +28,8 @@ const maxSilenceMs = 15_000
  *  difference to `maxSilenceMs` is what one removal may take. */
 const deadAfterMs = 30_000
 const pollMs = 50
+/** The end of the name of an announcement that names everything, having no room to name anything. */
+const everything = '.all'
 
 /**
  * Resolves once no collection is about to remove any of `paths`; true if it had to wait for that, so
@@ -63,7 +66,7 @@ async function outlast(
     if (isGone) return waited
     if (isNew) {
       const announced = await driver.read(file)
-      if (announced === undefined || !names(announced.content, paths)) return waited
+      if (announced === undefined || !names(file, announced.content, paths)) return waited
     }
     if (unchangedMs >= patienceMs) {
       await driver.remove(file, { durable: false })
@@ -73,8 +76,8 @@ async function outlast(
   }
 }
 
-function names(announcement: Buffer, paths: readonly StoragePath[]): boolean {
-  return paths.some((path) => announcement.includes(`\n${path}\n`))
+function names(file: StoragePath, content: Buffer, paths: readonly StoragePath[]): boolean {
+  return file.endsWith(everything) || paths.some((path) => content.includes(`\n${path}\n`))
 }
 
 type Look = {
@@ -123,19 +126,29 @@ export async function openSweep(
     (await announcements(driver)).map((file) => bury(driver, file, patienceMs)),
   )
   if (others.includes(false)) return undefined
-  const path = `${sweepsRoot}/${randomUUID()}`
+  await clearTemporary(driver)
+  const list = `${sweepsRoot}/${randomUUID()}`
+  const own = [list, list + everything]
   let heardAt = clocks()
   const announce = async (paths: Iterable<StoragePath>): Promise<void> => {
     const at = clocks()
-    await driver.write(path, `\n${[...paths].join('\n')}\n`)
+    try {
+      await driver.write(list, `\n${[...paths].join('\n')}\n`)
+    } catch (error) {
+      if (!isFull(error)) throw error
+      // Where there is no room for a list there is mostly still some for a name.
+      await (await driver.create(list + everything))?.[Symbol.asyncDispose]()
+    }
     heardAt = at
   }
   const beat = async (): Promise<void> => {
     const at = clocks()
-    if (await driver.touch(path)) heardAt = at
+    const touched = await Promise.all(own.map((file) => driver.touch(file)))
+    if (touched.includes(true)) heardAt = at
   }
   await announce([])
-  const startedAt = (await driver.stat(path))?.modifiedAt ?? Date.now()
+  const stats = await Promise.all(own.map((file) => driver.stat(file)))
+  const startedAt = stats.find((stat) => stat !== undefined)?.modifiedAt ?? Date.now()
   // A failed beat shows in `isHeard` soon enough.
   const timer = setInterval(() => void beat().catch(() => {}), beatMs).unref()
   const sweep: Sweep = {
@@ -145,12 +158,33 @@ export async function openSweep(
     async [Symbol.asyncDispose]() {
       clearInterval(timer)
       // What stays is taken for dead before long.
-      await driver.remove(path, { durable: false }).catch(() => {})
+      await Promise.allSettled(own.map((file) => driver.remove(file, { durable: false })))
     },
   }
-  if ((await announcements(driver)).every((file) => file === path)) return sweep
+  if ((await announcements(driver)).every((file) => own.includes(file))) return sweep
   await sweep[Symbol.asyncDispose]()
   return undefined
+}
+
+/** Removes what killed collections were about to announce. One that is just beginning writes it again. */
+async function clearTemporary(driver: StorageDriver): Promise<void> {
+  for (const { name } of (await driver.list(sweepsRoot)) ?? []) {
+    if (name.endsWith('.tmp')) await driver.remove(`${sweepsRoot}/${name}`, { durable: false })
+  }
+}
+
+function isFull(error: unknown): boolean {
+  return error instanceof RegistryError && error.code === 'STORAGE_FULL'
+}
+
+/**
+ * Makes the folder of announcements, while there is room for a folder: on a full disk the next
+ * collection is what makes room.
+ */
+export async function prepareSweeps(driver: StorageDriver): Promise<void> {
+  const file = `${sweepsRoot}/${randomUUID()}.tmp`
+  await (await driver.create(file))?.[Symbol.asyncDispose]()
+  await driver.remove(file, { durable: false })
 }
 
 /** Removes an announcement that nobody renews; false if somebody does. */

@@ -2,7 +2,6 @@ import { randomUUID } from 'node:crypto'
 import type { StorageDriver, StoragePath, StoredWriter } from '../storage/driver.ts'
 import {
   claimedData,
-  createFile,
   findData,
   listData,
   type Session,
@@ -26,8 +25,10 @@ import {
  *
  * Why step 4: if D takes `data.B` while B itself is at step 2, then B's step 3 brings `data.B` back.
  * D's rename was before, so B sees D's file in step 4, removes its own and fails; D knows that whatever
- * is called `data.B` is void, and removes it before it looks. If both are killed in there, two files are
- * left, both with everything acknowledged, and the next taker removes the one that it does not take.
+ * is called `data.B` is void. If B is killed before it has removed that, two files are left, both with
+ * everything acknowledged, and the next taker removes the one that it does not take.
+ * Three processes that take over one session in the same instant may all give way, and then there is
+ * no session any more: the client is told so, and begins anew.
  * A session that was cancelled or purged while it was copied has lost `startedat`; what the copy brought
  * back is removed again.
  * A cancel or purge beside a holder takes the folder away; the holder fails at its release.
@@ -44,9 +45,6 @@ export type Claim = {
   release(): Promise<void>
 }
 
-/** Claims the file that a session of registry:2 in which nothing has arrived is given. */
-const firstClaim = '00000000-0000-0000-0000-000000000000'
-
 /** Claims the bytes of a session. @throws BLOB_UPLOAD_UNKNOWN */
 export async function claimUpload(driver: StorageDriver, session: Session): Promise<Claim> {
   const id = randomUUID()
@@ -56,10 +54,7 @@ export async function claimUpload(driver: StorageDriver, session: Session): Prom
   while (!(await driver.move(session.data, mine, { durable: false }))) {
     const { path, void: others } = await findData(driver, session)
     if (path === session.data) continue
-    // Not as `data`: another process may have made, claimed and filled one since we looked, which this
-    // would take the place of. Under this name it counts only where there is nothing else.
-    if (path === undefined) await createFile(driver, claimedData(session, firstClaim))
-    else if (await takeOver(driver, session, { theirs: path, others, mine, copy })) break
+    if (await takeOver(driver, session, { theirs: path, others, mine, copy })) break
   }
   return open(driver, session, mine)
 }
@@ -85,14 +80,14 @@ async function takeOver(
   const isOurs =
     (await driver.copy(mine, copy)) && (await driver.move(copy, mine, { durable: false }))
   if (!isOurs) throw await lost(driver, session)
-  for (const path of [theirs, ...others]) await driver.remove(path, { durable: false })
+  const voided = [theirs, ...others]
+  for (const path of voided) await driver.remove(path, { durable: false })
   const files = await listData(driver, session)
   if (files === undefined) {
     await driver.remove(session.folder, { durable: false })
     throw unknownUpload(session.id)
   }
-  const first = claimedData(session, firstClaim)
-  if (files.every((path) => path === mine || path === first)) return true
+  if (files.every((path) => path === mine || voided.includes(path))) return true
   await driver.remove(mine, { durable: false })
   throw superseded()
 }

@@ -43,11 +43,7 @@ export async function startSession(driver: StorageDriver, name: RepoName): Promi
 }
 
 /** Makes a file if there is none of that name. */
-export async function createFile(
-  driver: StorageDriver,
-  path: StoragePath,
-  content = '',
-): Promise<void> {
+async function createFile(driver: StorageDriver, path: StoragePath, content = ''): Promise<void> {
   await using writer = await driver.create(path)
   if (content !== '') await writer?.write(Buffer.from(content))
 }
@@ -58,8 +54,7 @@ export function claimedData(session: Session, claim: string): StoragePath {
 }
 
 export type SessionData = {
-  /** Undefined when registry:2 began the session and nothing has arrived. */
-  readonly path: StoragePath | undefined
+  readonly path: StoragePath
   readonly size: number
   /** Files that do not count; see `findData`. */
   readonly void: readonly StoragePath[]
@@ -71,12 +66,15 @@ export type SessionData = {
  * @throws BLOB_UPLOAD_UNKNOWN
  */
 export async function findData(driver: StorageDriver, session: Session): Promise<SessionData> {
-  for (;;) {
+  for (let hasSeenNone = false; ; ) {
     const free = await driver.stat(session.data)
     if (free !== undefined) return { path: session.data, size: free.size, void: [] }
     const paths = await listData(driver, session)
     if (paths === undefined) throw unknownUpload(session.id)
-    if (paths.length === 0) return { path: undefined, size: 0, void: [] }
+    // A session has a file from the start, as registry:2's do; without one it is being ended. Not at the
+    // first sight: a file that is renamed while its folder is read may be missed.
+    if (paths.length === 0 && hasSeenNone) throw unknownUpload(session.id)
+    hasSeenNone = paths.length === 0
     const files = await Promise.all(
       paths.map(async (path) => ({ path, size: (await driver.stat(path))?.size ?? -1 })),
     )

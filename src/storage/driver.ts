@@ -47,7 +47,8 @@ export type Durability = {
  * Where the registry keeps its bytes. Any number of processes may use one folder at once, and any may
  * be killed at any moment: each operation is done whole or not at all. One that is called durable
  * survives power loss once it resolved. A path that is absent is `undefined` or `false`, never an
- * error; a full disk is STORAGE_FULL; anything else rejects with the system's own error.
+ * error; a full disk is STORAGE_FULL, one that takes no writes UNAVAILABLE; anything else rejects with
+ * the system's own error.
  */
 export interface StorageDriver {
   stat(path: StoragePath): Promise<StoredStat | undefined>

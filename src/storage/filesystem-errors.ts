@@ -24,7 +24,21 @@ export async function ifPresent<T>(lookup: Promise<T>): Promise<T | undefined> {
   }
 }
 
-/** What `change` resolves with. @throws STORAGE_FULL when it ran out of space or quota */
+const unwritable = 'the storage of the registry cannot be written'
+const tooManyFiles = 'the registry has too many files open'
+/** Refusals that are no fault of the request and may pass, and what clients are told of them. */
+const refusals: ReadonlyMap<string | undefined, string> = new Map([
+  ['EROFS', unwritable],
+  ['EACCES', unwritable],
+  ['EPERM', unwritable],
+  ['EMFILE', tooManyFiles],
+  ['ENFILE', tooManyFiles],
+])
+
+/**
+ * What `change` resolves with.
+ * @throws STORAGE_FULL when it ran out of space or quota, UNAVAILABLE when the system lets nobody write
+ */
 export async function withRoom<T>(change: Promise<T>): Promise<T> {
   try {
     return await change
@@ -32,6 +46,8 @@ export async function withRoom<T>(change: Promise<T>): Promise<T> {
     const code = errorCode(cause)
     if (code === 'ENOSPC' || code === 'EDQUOT')
       throw new RegistryError('STORAGE_FULL', undefined, { cause })
+    const reason = refusals.get(code)
+    if (reason !== undefined) throw new RegistryError('UNAVAILABLE', { reason }, { cause })
     throw cause
   }
 }

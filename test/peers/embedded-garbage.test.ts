@@ -88,7 +88,7 @@ peerTest(
 
 peerTest(
   peers,
-  'docker-registry’s garbage-collect --delete-untagged on our folder keeps every tagged image',
+  'docker-registry’s garbage-collect --delete-untagged keeps every tagged image; fsck mends the rest',
   async (t) => {
     await using interchange = await openInterchange()
     const { store, push, images } = interchange
@@ -108,6 +108,14 @@ peerTest(
     t.deepEqual(await storedDigests(store), referredTo(before))
     t.deepEqual(await takeInventory(api), before)
     t.is(await statusOf(api, `/v2/a/manifests/${small.image.digest}`), 404)
+
+    // It leaves the layer links of what it removed.
+    const checked = await served.tidegate.command('fsck')
+    t.is(checked.code, 1)
+    t.regex(checked.stdout, /^link-dangling: /m)
+    must(await served.tidegate.command('fsck', '--repair'), 'fsck --repair')
+    must(await served.tidegate.command('fsck', '--rehash'), 'fsck --rehash')
+    t.deepEqual(await takeInventory(api), before)
 
     await push(served, [small, 'v1'], 'a:untagged')
     t.is((await takeInventory(api))['a']?.tags['untagged'], small.image.digest)

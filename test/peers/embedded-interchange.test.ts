@@ -12,6 +12,7 @@ import {
   takeInventory,
 } from './support/inventory.ts'
 import { type Peer, peerTest } from './support/peers.ts'
+import { must } from './support/process.ts'
 import { MANIFEST, pushRarities } from './support/rarities.ts'
 
 const peers: readonly Peer[] = ['docker-registry', 'skopeo']
@@ -103,7 +104,10 @@ peerTest(
       return takeInventory(api)
     })
     t.is(more['a']?.tags['latest'], big.image.digest)
-    t.deepEqual(await during(tidegate, ({ api }) => takeInventory(api)), more)
+    await during(tidegate, async (served) => {
+      t.deepEqual(await takeInventory(served.api), more)
+      must(await served.tidegate.command('fsck', '--rehash'), 'fsck')
+    })
   },
 )
 

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { digestBy, requireStatus } from './support/api.ts'
+import { digestBy, requireStatus, statusOf } from './support/api.ts'
 import { PASSWORD, USER } from './support/credentials.ts'
 import { type EmbeddedStage, startEmbeddedStage } from './support/embedded-stage.ts'
 import { type Fixtures, makeFixtures } from './support/fixtures.ts'
@@ -86,8 +86,7 @@ peerTest(peers, 'skopeo delete removes the image with its tags, and nothing else
   for (const reference of ['v1', 'latest', images.image.digest]) {
     const gone = await skopeo('inspect', '--raw', `docker://${host}/team/app:${reference}`)
     t.not(gone.code, 0)
-    const { status } = await registry.api.send('HEAD', `/v2/team/app/manifests/${reference}`)
-    t.is(status, 404, reference)
+    t.is(await statusOf(registry.api, `/v2/team/app/manifests/${reference}`), 404, reference)
   }
   const after = await takeInventory(registry.api)
   t.deepEqual(after['team/app']?.tags, { other: other.digest })
@@ -102,6 +101,7 @@ peerTest(peers, 'a tag is deleted without the image that it means', async (t) =>
   const { status } = await registry.api.send('DELETE', '/v2/team/app/manifests/v1')
   t.is(status, 202)
   t.deepEqual(await listTags(registry.api, 'team/app'), [])
+  t.is(await statusOf(registry.api, '/v2/team/app/manifests/v1'), 404)
   const { digest } = await pullManifest(registry.api, 'team/app', images.image.digest)
   t.is(digest, images.image.digest)
 })

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 import { join, relative } from 'node:path'
 import { type Content, digestOf } from '../specification/content.ts'
@@ -64,13 +63,4 @@ export function contentsOf(images: Iterable<{ readonly parts: readonly Content[]
   const digests = new Set<string>()
   for (const { parts } of images) for (const { digest } of parts) digests.add(digest)
   return [...digests].sort()
-}
-
-/** Hash of a stream of bytes that nobody keeps. */
-export function createDigester(): { update(bytes: Buffer): void; digest(): string } {
-  const hash = createHash('sha256')
-  return {
-    update: (bytes) => void hash.update(bytes),
-    digest: () => `sha256:${hash.digest('hex')}`,
-  }
 }

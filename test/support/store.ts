@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto'
-import { mkdir, mkdtempDisposable, readdir, stat, utimes, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtempDisposable, readdir, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { type Digest, parseDigest } from '../../src/lib/digest.ts'
@@ -47,7 +47,7 @@ export type ImageOptions = {
 }
 
 export const imageType = 'application/vnd.oci.image.manifest.v1+json'
-export const indexType = 'application/vnd.oci.image.index.v1+json'
+const indexType = 'application/vnd.oci.image.index.v1+json'
 const base = '/docker/registry/v2'
 
 export function digestOf(content: string | Buffer, algorithm: Algorithm = 'sha256'): Digest {
@@ -122,35 +122,33 @@ export async function createTestStore(): Promise<TestStore> {
     tag,
     async age(ms) {
       const at = (Date.now() - ms) / 1000
-      for (const path of await walk(root + base)) await utimes(path, at, at)
+      for (const { path } of await walk(root + base)) await utimes(path, at, at)
     },
     async files() {
-      const paths = await walk(root + base)
-      const stats = await Promise.all(paths.map((path) => stat(path)))
-      return paths
-        .filter((_, index) => stats[index]?.isFile())
-        .map((path) => path.slice(root.length + base.length))
+      const entries = await walk(root + base)
+      return entries
+        .filter(({ isFile }) => isFile)
+        .map(({ path }) => path.slice(root.length + base.length))
         .sort()
     },
     async emptyFolders() {
-      const empty: string[] = []
-      for (const path of await walk(root + base)) {
-        const isFolder = (await stat(path)).isDirectory()
-        if (isFolder && (await readdir(path)).length === 0)
-          empty.push(path.slice(root.length + base.length))
-      }
-      return empty.sort()
+      const entries = await walk(root + base)
+      const full = new Set(entries.map(({ path }) => dirname(path)))
+      return entries
+        .filter(({ path, isFile }) => !isFile && !full.has(path))
+        .map(({ path }) => path.slice(root.length + base.length))
+        .sort()
     },
     [Symbol.asyncDispose]: () => directory.remove(),
   }
 }
 
 /** Everything below a folder, what is inside before what it is in. */
-async function walk(folder: string): Promise<string[]> {
+async function walk(folder: string): Promise<{ path: string; isFile: boolean }[]> {
   const entries = await readdir(folder, { withFileTypes: true, recursive: true }).catch(() => [])
   return entries
-    .map((entry) => join(entry.parentPath, entry.name))
-    .sort((a, b) => b.length - a.length)
+    .map((entry) => ({ path: join(entry.parentPath, entry.name), isFile: entry.isFile() }))
+    .sort((a, b) => b.path.length - a.path.length)
 }
 
 type Call = { readonly method: keyof StorageDriver; readonly args: readonly unknown[] }

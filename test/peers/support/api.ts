@@ -30,7 +30,7 @@ export type ApiOptions = {
 }
 
 /** Every kind of manifest that registry:2 can store: it knows no wildcards. */
-export const ACCEPT = [
+const ACCEPT = [
   'application/vnd.oci.image.manifest.v1+json',
   'application/vnd.oci.image.index.v1+json',
   'application/vnd.docker.distribution.manifest.v2+json',

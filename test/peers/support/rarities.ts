@@ -14,7 +14,7 @@ export type Rarities = {
 }
 
 /** An image manifest of these blobs, as JSON. */
-export function manifestOf(
+function manifestOf(
   config: string,
   layer: string,
   rest: Readonly<Record<string, unknown>> = {},

@@ -13,7 +13,7 @@ export type RoundTrip = {
 }
 
 /** Asserts that a tool was refused, and told its user so in words that name the reason. */
-export function assertRefused(t: ExecutionContext, { code, stdout, stderr }: Finished): void {
+function assertRefused(t: ExecutionContext, { code, stdout, stderr }: Finished): void {
   const output = stdout + stderr
   t.not(code, 0, output)
   t.regex(output, /unauthorized|invalid username\/password|authentication required|no basic auth/i)

@@ -9,6 +9,7 @@ import {
   revision,
   revisionLink,
   tag as tagFolder,
+  tagIndexLink,
   tagLink,
 } from '../../../src/storage/layout.ts'
 import {
@@ -149,7 +150,7 @@ test('manifest-push: a failed push keeps a revision that was there, and tags tha
 
 test('manifest-push: a failed push does not bring back a meaning that is gone', async (t) => {
   await using store = await openStore({
-    wrap: afterWrite(revisionLink(name, digest), async (driver) => {
+    wrap: afterWrite(tagIndexLink(name, tag('x'), digest), async (driver) => {
       await driver.remove(layer(name, digestOf('layer')), { durable: false })
       await driver.remove(revision(name, digestOf(image())), { durable: false })
     }),
@@ -158,6 +159,27 @@ test('manifest-push: a failed push does not bring back a meaning that is gone', 
   await store.push(image(), ['x'])
   await rejectsCode(t, store.push(content, ['x']), 'MANIFEST_BLOB_UNKNOWN')
   t.is(await store.tags.resolve(name, tag('x')), undefined)
+})
+
+test('manifest-push: no tag ever means a manifest of which a collection took a part', async (t) => {
+  const meanings: unknown[] = []
+  await using store = await openStore({
+    wrap: (driver) => {
+      const taking = afterWrite(revisionLink(name, digest), async () => {
+        await driver.remove(layer(name, digestOf('layer')), { durable: false })
+      })(driver)
+      return {
+        ...taking,
+        write: async (path, bytes) => {
+          if (path === tagLink(name, tag('x'))) meanings.push(`${bytes}`)
+          await taking.write(path, bytes)
+        },
+      }
+    },
+  })
+  await store.addBlobs(name, '{}', 'layer')
+  await rejectsCode(t, store.push(content, ['x']), 'MANIFEST_BLOB_UNKNOWN')
+  t.deepEqual(meanings, [])
 })
 
 test('manifest-push: writing again what was taken does not undo a newer push of the tag', async (t) => {

@@ -290,3 +290,30 @@ test('uploads: a process that lost a session to us cannot end it any more', asyn
   await store.uploads.finish(repo, id, { digest: digestOf('ours') }, ignore)
   t.deepEqual(await store.blobs.stat(repo, digestOf('ours')), { size: 4 })
 })
+
+test('uploads: of two files that killed takers left, the larger goes on and the other is removed', async (t) => {
+  await using store = await createStore()
+  const { id } = await store.uploads.start(repo)
+  const folder = upload(repo, id)
+  await store.driver.remove(`${folder}/data`, { durable: false })
+  await store.driver.write(`${folder}/data.22222222-2222-3333-4444-555555555555`, 'ab')
+  await store.driver.write(`${folder}/data.11111111-2222-3333-4444-555555555555`, 'abc')
+  await store.driver.write(`${folder}/copy.11111111-2222-3333-4444-555555555555`, 'abcdefgh')
+  t.is((await store.uploads.status(repo, id)).offset, 3)
+  t.is((await store.uploads.append(repo, id, { source: sourceOf('d') }, ignore)).offset, 4)
+  const names = (await store.driver.list(folder))?.map(({ name }) => name) ?? []
+  t.deepEqual(
+    names.filter((name) => name.startsWith('data')),
+    ['data'],
+  )
+})
+
+test('uploads: a claim that cannot be opened is given back', async (t) => {
+  await using store = await createStore()
+  const { id } = await store.uploads.start(repo)
+  const append = () => Promise.reject(new Error('too many open files'))
+  const { uploads } = store.restart(altered(store.driver, { append }))
+  const chunk = { source: sourceOf('abc') }
+  await t.throwsAsync(uploads.append(repo, id, chunk, ignore), { message: 'too many open files' })
+  t.not(await store.driver.stat(`${upload(repo, id)}/data`), undefined)
+})

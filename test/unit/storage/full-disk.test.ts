@@ -1,5 +1,7 @@
+import { execFile } from 'node:child_process'
 import { readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import test, { type ExecutionContext } from 'ava'
 import { RegistryError } from '../../../src/lib/errors.ts'
 import type { StorageDriver } from '../../../src/storage/driver.ts'
@@ -46,6 +48,32 @@ test('full disk: no space and no quota left are STORAGE_FULL, and nothing else i
   const other = Object.assign(new Error('EIO'), { code: 'EIO' })
   t.is(await t.throwsAsync(withRoom(Promise.reject(other))), other)
 })
+
+test('full disk: what the system lets nobody write is UNAVAILABLE, with a reason for clients', async (t) => {
+  for (const code of ['EROFS', 'EACCES', 'EPERM', 'EMFILE', 'ENFILE']) {
+    const cause = Object.assign(new Error(code), { code })
+    const error = await t.throwsAsync<RegistryError>(withRoom(Promise.reject(cause)), {
+      instanceOf: RegistryError,
+      code: 'UNAVAILABLE',
+    })
+    t.is(error?.cause, cause)
+    t.regex(JSON.stringify(error?.detail), /cannot be written|too many files/)
+  }
+})
+
+testOnSmallDisk(
+  'full disk: one that is mounted read-only is UNAVAILABLE for writes, and is read on',
+  'size=1m',
+  async (t, driver, root) => {
+    await driver.write('/folder/file', 'before')
+    await promisify(execFile)('mount', ['-o', 'remount,ro', join(root, '..')])
+    const refused = { instanceOf: RegistryError, code: 'UNAVAILABLE' }
+    await t.throwsAsync(driver.write('/folder/file', 'after'), refused)
+    await t.throwsAsync(driver.create('/folder/new'), refused)
+    await t.throwsAsync(driver.remove('/folder/file', { durable: true }), refused)
+    t.is(await readText(driver, '/folder/file'), 'before')
+  },
+)
 
 testOnSmallDisk(
   'full disk: a small file that does not fit is STORAGE_FULL, and the one before it stays',
