@@ -16,6 +16,9 @@ import { buryCollections, checkLater, trashEmptied } from '../test/support/store
 import { faultsIn, startStoreProcess } from '../test/support/store-process.ts'
 import { faultsOf, readStore } from '../test/support/store-tree.ts'
 
+/** In each cycle. */
+const crashes = 15
+
 const minutes = Number(process.argv[2] ?? 10)
 const seed = Number(process.argv[3] ?? Date.now() % 2 ** 31)
 const random = createRandom(seed)
@@ -27,7 +30,7 @@ for (let cycle = 1; performance.now() < endsAt; cycle += 1) {
   const collected = await soakCollections(random)
   for (const fault of [...crashed.faults, ...collected.faults]) console.log(`WRONG ${fault}`)
   console.log(
-    `cycle ${cycle}: ${crashed.promises} promises kept over 40 crashes, ` +
+    `cycle ${cycle}: ${crashed.promises} promises kept over ${crashes} crashes, ` +
       `${collected.images} images whole beside ${collected.kills} killed collections`,
   )
   if (crashed.faults.length + collected.faults.length > 0) process.exit(1)
@@ -39,7 +42,7 @@ async function soakCrashes(numbers: Random): Promise<{ faults: string[]; promise
   const root = folder.path
   let promises = 0
   const faults = await crashRepeatedly({
-    ...{ root, rounds: 40, seed: numbers(2 ** 31) },
+    ...{ root, rounds: crashes, seed: numbers(2 ** 31) },
     ...{ clients: 2 + numbers(16), maxLifeMs: 200 + numbers(3000) },
     onRound: (_, { blobs, manifests }) => {
       promises = blobs.size + manifests.size
@@ -68,7 +71,11 @@ async function soakCollections(numbers: Random): Promise<Collected> {
     ...{ clients: [one, two], images, shared, isOver: () => isOver },
     ...{ random: createRandom(numbers(2 ** 31)), repo: `soak/r${index % 4}`, prefix: `c${index}` },
   })
-  const pushing = Promise.all(Array.from({ length: 30 }, (_, index) => churn(part(index))))
+  const faults: string[] = []
+  const blame = (error: unknown): void => void faults.push(String(error))
+  const pushing = Promise.all(
+    Array.from({ length: 30 }, (_, index) => churn(part(index)).catch(blame)),
+  )
   const pulling = Promise.all([0, 1].map((index) => pullAlways(part(index))))
   const kills = 10
   for (let kill = 0; kill < kills; kill += 1) {
@@ -77,7 +84,7 @@ async function soakCollections(numbers: Random): Promise<Collected> {
   }
   isOver = true
   await pushing
-  const faults = (await pulling).flat()
+  faults.push(...(await pulling).flat())
   faults.push(...(await brokenAmong(part(0), images.keys())))
   faults.push(...faultsIn(first), ...faultsIn(second))
   await using _cleaning = await startStoreProcess(root)
@@ -92,9 +99,11 @@ async function soakCollections(numbers: Random): Promise<Collected> {
 async function collectAndKill(root: string, afterMs: number): Promise<void> {
   const args = ['test/support/collector.ts', root, '1000']
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
-  await once(child.stdout, 'data')
+  const closed = once(child, 'close')
+  const first = await Promise.race([once(child.stdout, 'data'), closed.then(() => undefined)])
+  if (first === undefined) throw new Error('the collection failed')
   child.stdout.resume()
   await delay(afterMs)
   child.kill('SIGKILL')
-  await once(child, 'close')
+  await closed
 }

@@ -1,11 +1,11 @@
-import { constants } from 'node:fs'
-import { access } from 'node:fs/promises'
-import { dirname, resolve } from 'node:path'
+import { constants, type Stats } from 'node:fs'
+import { access, stat } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import type { Logger } from 'pino'
 import type { OpenBackend } from './app-upstream.ts'
 import type { Config } from './config/schema.ts'
 import { createEmbeddedBackend } from './http/embedded/backend.ts'
-import { describeWriteProblem } from './lib/file-problem.ts'
+import { describeReadProblem, describeWriteProblem } from './lib/file-problem.ts'
 import { StartupError } from './lib/startup-error.ts'
 import { createAdmission } from './registry/admission.ts'
 import type { CollectionOptions } from './registry/collection.ts'
@@ -13,14 +13,16 @@ import { type MaintenanceParts, startMaintenance } from './registry/maintenance.
 import { createRegistry } from './registry/registry.ts'
 import type { StorageDriver } from './storage/driver.ts'
 import { createFilesystemDriver } from './storage/filesystem.ts'
+import { blobsRoot } from './storage/layout.ts'
 
 /** The backend that is a registry itself, on `storage`. @throws StartupError for a folder that cannot be used */
 export async function openStore(config: Config, log: Logger): Promise<OpenBackend> {
   const { http, storage, catalog, tags } = config
-  const driver = await openDriver(config)
+  const readonly = storage.maintenance.readonly.enabled
+  const driver = await openDriver(config, readonly ? 'read' : 'write')
   const { minfree } = storage.filesystem
   const admission = createAdmission(driver, {
-    readonly: storage.maintenance.readonly.enabled,
+    readonly,
     deleteEnabled: storage.delete.enabled,
     minFree: (total) => ('bytes' in minfree ? minfree.bytes : (total * minfree.percent) / 100),
   })
@@ -35,8 +37,12 @@ export async function openStore(config: Config, log: Logger): Promise<OpenBacken
   })
   return {
     backend,
-    startUpkeep: () =>
-      startMaintenance({ driver, log, isReadonly: admission.isReadonly, ...upkeepOf(config) }),
+    startUpkeep() {
+      const parts = { driver, log, isReadonly: admission.isReadonly, ...upkeepOf(config) }
+      if (!readonly) return startMaintenance(parts)
+      log.info('read-only by configuration: no uploads are purged, and nothing is collected')
+      return undefined
+    },
     [Symbol.dispose]: () => {},
   }
 }
@@ -57,21 +63,62 @@ export function collectionOf({
   return { graceMs: storage.gc.grace, untagged: storage.gc.untagged }
 }
 
-/** The driver of `storage`. @throws StartupError for a folder that cannot be used */
-export async function openDriver({ storage }: Pick<Config, 'storage'>): Promise<StorageDriver> {
-  const root = resolve(storage.filesystem.rootdirectory)
-  await requireWritable(root, root)
+/** What a user of the store does with it. */
+export type StoreUse = 'read' | 'write'
+
+/** The driver of `storage`. @throws StartupError for a folder that cannot be used so */
+export async function openDriver(
+  { storage }: Pick<Config, 'storage'>,
+  use: StoreUse,
+): Promise<StorageDriver> {
+  const root = storage.filesystem.rootdirectory
+  await requireUsable(root, use)
   return createFilesystemDriver({ root })
 }
 
+/**
+ * Refuses a folder in which there is no store yet: to a server it is an empty one, but who checks or
+ * collects it has named the wrong folder.
+ * @throws StartupError
+ */
+export async function requireExisting({ storage }: Pick<Config, 'storage'>): Promise<void> {
+  const folder = join(storage.filesystem.rootdirectory, dirname(blobsRoot))
+  if ((await statOf(folder))?.isDirectory()) return
+  throw problem(
+    `${folder} is not there, so this is not the folder of a registry that has been used; name the ` +
+      'configuration file of the registry as the argument, or set REGISTRY_CONFIGURATION_PATH or ' +
+      'REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY',
+  )
+}
+
 /** The folder itself need not exist, but then it must be possible to make it. */
-async function requireWritable(folder: string, root: string): Promise<void> {
+async function requireUsable(root: string, use: StoreUse): Promise<void> {
+  let folder = root
+  while ((await statOf(folder)) === undefined && folder !== dirname(folder)) {
+    folder = dirname(folder)
+  }
+  if (!(await statOf(folder))?.isDirectory()) {
+    throw problem(`${folder} is a file, not a folder; name the folder that holds the store`)
+  }
+  const { R_OK, W_OK, X_OK } = constants
+  const mode = use === 'write' ? R_OK | W_OK | X_OK : R_OK | X_OK
+  await access(folder, mode).catch((cause: unknown) => {
+    const reason = use === 'write' ? describeWriteProblem(cause) : describeReadProblem(cause)
+    throw problem(`${folder} ${reason}`, { cause })
+  })
+}
+
+/** What is at a path; undefined if there is nothing. */
+async function statOf(path: string): Promise<Stats | undefined> {
   try {
-    await access(folder, constants.R_OK | constants.W_OK | constants.X_OK)
+    return await stat(path)
   } catch (cause) {
     const isAbsent = cause instanceof Error && 'code' in cause && cause.code === 'ENOENT'
-    if (isAbsent && folder !== dirname(folder)) return await requireWritable(dirname(folder), root)
-    const problem = `${folder} ${describeWriteProblem(cause)}`
-    throw new StartupError(`storage.filesystem.rootdirectory: ${problem}`, { cause })
+    if (isAbsent) return undefined
+    throw problem(`${path} ${describeReadProblem(cause)}`, { cause })
   }
+}
+
+function problem(text: string, options?: ErrorOptions): StartupError {
+  return new StartupError(`storage.filesystem.rootdirectory: ${text}`, options)
 }

@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs'
-import { Command } from 'commander'
+import { Command, CommanderError } from 'commander'
 import { checkApp } from './app.ts'
-import { collectionOf, openDriver } from './app-store.ts'
+import { collectionOf, openDriver, requireExisting } from './app-store.ts'
 import { registerFsckCommand } from './cli/fsck.ts'
 import { registerGcCommand } from './cli/gc.ts'
 import { registerHtpasswdCommands } from './cli/htpasswd.ts'
@@ -17,6 +17,9 @@ import { createLog } from './observability/log.ts'
 // Disk work waits in libuv's threads, of which there are four: as many large layers that are brought to the
 // disk would keep every pull waiting. This counts only as long as nothing has used them.
 process.env['UV_THREADPOOL_SIZE'] ??= '16'
+
+/** Exit code of a command line that cannot be understood; sysexits EX_USAGE. */
+const usageExitCode = 64
 
 type ServeFlags = { upstream?: string; addr?: string }
 
@@ -34,6 +37,8 @@ const program = new Command()
   )
   .version(version)
   .configureHelp({ showGlobalOptions: true })
+  // By default commander ends the process with 1, which `fsck` has for damage.
+  .exitOverride()
 
 configuredCommand('serve')
   .summary('serve as the configuration says')
@@ -66,19 +71,33 @@ registerQuickstartCommand(program, {
 })
 registerHtpasswdCommands(program)
 for (const register of [registerGcCommand, registerFsckCommand, registerReadonlyCommand]) {
-  register(program, async (file) => {
+  register(program, async (file, use) => {
     const { config } = await load(file, {})
     if (config.upstream !== undefined) return { upstream: config.upstream.url }
-    return { driver: await openDriver(config), gc: collectionOf(config) }
+    const driver = await openDriver(config, use)
+    await requireExisting(config)
+    return {
+      driver,
+      rootdirectory: config.storage.filesystem.rootdirectory,
+      readonly: config.storage.maintenance.readonly.enabled,
+      gc: collectionOf(config),
+    }
   })
 }
 
 try {
   await program.parseAsync()
 } catch (error) {
+  process.exitCode = exitCodeOf(error)
+}
+
+/** Says what the operator has to mend, and how a shell can tell. Anything else is a fault of ours. */
+function exitCodeOf(error: unknown): number {
+  // It has been printed, as has help that was asked for.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : usageExitCode
   if (!(error instanceof StartupError)) throw error
   for (const problem of error.problems) console.error(`tidegate: ${problem}`)
-  process.exitCode = configExitCode
+  return configExitCode
 }
 
 /** A command that takes a configuration, the same way as the others do. */

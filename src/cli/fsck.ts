@@ -6,6 +6,8 @@ import {
   configArgument,
   describeBytes,
   type OpenStore,
+  printReport,
+  refusesChange,
   reportBusy,
   requireStore,
   runStoreWork,
@@ -25,27 +27,28 @@ export function registerFsckCommand(program: Command, open: OpenStore): void {
     .description(
       'Look for links that are empty or lead nowhere, tags without a meaning, temporary files, ' +
         'leaked uploads, incomplete manifests and damaged blobs. Servers may go on. Exits with 1 if ' +
-        'problems remain, with 75 if a collection is under way beside a repair.',
+        'problems remain, with 75 if a repair meets a collection or a read-only store.',
     )
     .argument(...configArgument)
     .option('--repair', 'mend what can be mended')
     .option('--rehash', 'read every blob and compare its content with its name')
     .option('--json', 'print a report as JSON')
     .action(async (file: string | undefined, flags: FsckFlags) => {
-      const store = await requireStore(open, file)
+      const store = await requireStore(open, file, flags.repair ? 'write' : 'read')
       await runStoreWork((signal) => runFsck(store, flags, signal))
     })
 }
 
 async function runFsck(
-  { driver }: ConfiguredStore,
+  store: ConfiguredStore,
   { repair = false, rehash = false, json = false }: FsckFlags,
   signal: AbortSignal,
 ): Promise<void> {
+  if (repair && (await refusesChange(store))) return
+  const { driver } = store
   const report = await checkStore({ driver, repair, rehash, signal })
   if (report === undefined) return reportBusy()
-  const text = json ? JSON.stringify(report, undefined, 2) : describeCheck(report).join('\n')
-  process.stdout.write(`${text}\n`)
+  printReport(store, report, json ? undefined : describeCheck(report))
   if (report.remaining > 0) process.exitCode = 1
 }
 

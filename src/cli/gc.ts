@@ -9,6 +9,8 @@ import {
   configArgument,
   describeBytes,
   type OpenStore,
+  printReport,
+  refusesChange,
   reportBusy,
   requireStore,
   runStoreWork,
@@ -29,7 +31,7 @@ export function registerGcCommand(program: Command, open: OpenStore): void {
     .description(
       'Remove blobs, layer links and empty repositories that nothing refers to any more, and on ' +
         'request manifests without a tag. Servers may go on, pushes included. Exits with 75 while ' +
-        'another collection is under way.',
+        'another collection is under way, or the store is read-only.',
     )
     .argument(...configArgument)
     .option('--dry-run', 'only tell what would be removed')
@@ -42,7 +44,7 @@ export function registerGcCommand(program: Command, open: OpenStore): void {
     )
     .option('--json', 'print a report as JSON')
     .action(async (file: string | undefined, flags: GcFlags) => {
-      const store = await requireStore(open, file)
+      const store = await requireStore(open, file, flags.dryRun ? 'read' : 'write')
       const options = gcOptions(store.gc, flags)
       await runStoreWork((signal) => runGc(store, options, { signal, json: flags.json ?? false }))
     })
@@ -67,15 +69,16 @@ function parseGrace(text: string): number {
 }
 
 async function runGc(
-  { driver }: ConfiguredStore,
+  store: ConfiguredStore,
   options: CollectionOptions,
   { signal, json }: { readonly signal: AbortSignal; readonly json: boolean },
 ): Promise<void> {
+  if (!options.dryRun && (await refusesChange(store))) return
+  const { driver } = store
   const log = createLog({ level: 'warn', formatter: 'text', fields: {} }, process.stderr)
   const report = await collect({ driver, log, options, signal })
   if (report === undefined) return reportBusy()
-  const text = json ? JSON.stringify(report, undefined, 2) : describeCollection(report).join('\n')
-  process.stdout.write(`${text}\n`)
+  printReport(store, report, json ? undefined : describeCollection(report))
 }
 
 /** A report for people, line by line. */

@@ -17,9 +17,10 @@ export function registerReadonlyCommand(program: Command, open: OpenStore): void
     .addArgument(new Argument('<change>', 'what to do').choices(['on', 'off', 'status']))
     .argument(...configArgument)
     .action(async (change: ReadonlyChange, file: string | undefined) => {
-      const { driver } = await requireStore(open, file)
+      const store = await requireStore(open, file, change === 'status' ? 'read' : 'write')
       await runStoreWork(async () => {
-        process.stdout.write(`${await changeReadonly(driver, change)}\n`)
+        const state = await changeReadonly(store.driver, change)
+        process.stdout.write(`store ${store.rootdirectory}\n${state}\n`)
       })
     })
 }

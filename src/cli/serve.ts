@@ -1,7 +1,7 @@
 import type { Logger } from 'pino'
 import { type App, startApp } from '../app.ts'
 import type { Config } from '../config/schema.ts'
-import { createLog } from '../observability/log.ts'
+import { createLog, flushLog } from '../observability/log.ts'
 
 /** Exit code of a start that the operator must mend first; sysexits EX_CONFIG. */
 export const configExitCode = 78
@@ -45,7 +45,7 @@ async function drain(app: App, log: Logger): Promise<void> {
   if (outcome === 'again') log.warn('second signal: stopping at once')
   else log.info('stopped')
   // Signal handlers and pooled sockets of a forced stop would keep the process.
-  process.exit(outcome === 'again' ? 1 : 0)
+  await exit(log, outcome === 'again' ? 1 : 0)
 }
 
 /**
@@ -68,8 +68,14 @@ function stopOnFault(app: App, log: Logger): void {
   process.once('uncaughtException', (error) => {
     log.error({ err: error }, 'unforeseen fault: stopping')
     setTimeout(() => process.exit(1), faultDrainMs).unref()
-    void app.stop().finally(() => process.exit(1))
+    const end = (): void => void exit(log, 1)
+    void app.stop().then(end, end)
   })
+}
+
+async function exit(log: Logger, code: number): Promise<void> {
+  await flushLog(log)
+  process.exit(code)
 }
 
 function nextSignal(): Promise<NodeJS.Signals> {

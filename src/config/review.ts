@@ -1,6 +1,7 @@
 import type { Tree, TreeMap } from './document.ts'
 import { childOf, type KeyNode, keyTree } from './keys.ts'
 import { problemLine, type Report, showValue, suggestion } from './report.ts'
+import type { Unimplemented } from './unimplemented.ts'
 
 /** Sections that must not be empty in silence, because nothing would protect the registry. */
 const emptySections: ReadonlyMap<string, { severity: 'problem' | 'warning'; message: string }> =
@@ -44,7 +45,7 @@ function reviewMap(map: TreeMap, node: KeyNode, path: readonly string[], review:
 }
 
 function reviewKey(tree: Tree, parent: KeyNode, path: readonly string[], review: Review): unknown {
-  const { report, isProxy } = review
+  const { report } = review
   const name = path.join('.')
   const node = childOf(parent, path.at(-1) ?? '')
   if (node === undefined) {
@@ -52,17 +53,36 @@ function reviewKey(tree: Tree, parent: KeyNode, path: readonly string[], review:
     report.problem(problemLine(tree.origin, name, `unknown key${shown}${suggestion(name)}`))
     return undefined
   }
+  if (node.unimplemented !== undefined) {
+    reviewUnimplemented(tree, { ...node, unimplemented: node.unimplemented }, path, review)
+    return undefined
+  }
   const value = reviewNode(tree, node, path, review)
   const rule = value === undefined && isEmpty(tree, path) ? emptySections.get(name) : undefined
   if (rule !== undefined) report[rule.severity](problemLine(tree.origin, name, rule.message))
-  if (node.unimplemented === undefined) return value
-  if (isProxy && path[0] === 'storage') return undefined
+  return value
+}
+
+type UnimplementedNode = KeyNode & { readonly unimplemented: Unimplemented }
+
+function reviewUnimplemented(
+  tree: Tree,
+  node: UnimplementedNode,
+  path: readonly string[],
+  review: Review,
+): void {
+  const { report, isProxy } = review
   const { effect, severity } = node.unimplemented
-  if (severity === 'error') report.problem(problemLine(tree.origin, name, effect))
-  else if (value !== undefined) {
-    report.warning(problemLine(tree.origin, name, `no effect: ${effect}`))
+  const isIdle = isProxy && path[0] === 'storage'
+  const line = (message: string): string => problemLine(tree.origin, path.join('.'), message)
+  // One line says it for all that is below.
+  if (severity === 'error' && !isIdle) {
+    report.problem(line(effect))
+    return
   }
-  return undefined
+  if (reviewNode(tree, node, path, review) === undefined || isIdle) return
+  if (severity === 'error without upstream' && !isProxy) report.problem(line(effect))
+  else report.warning(line(`no effect: ${effect}`))
 }
 
 function reviewNode(tree: Tree, node: KeyNode, path: readonly string[], review: Review): unknown {

@@ -1,10 +1,14 @@
-import { bool, choice, duration, path, scalar, section, timeLimit } from './fields.ts'
-import { parseDiskShare, parseManifestLimit } from './values.ts'
+import { resolve } from 'node:path'
+import { parseDuration } from '../lib/units.ts'
+import { bool, choice, scalar, section } from './fields.ts'
+import { parseDiskShare, parseLongTimeLimit, parseManifestLimit } from './values.ts'
+
+const longTimeLimit = scalar('duration', parseLongTimeLimit)
 
 /** `storage`: the registry of our own, on registry:2's folder layout. */
 export const storage = section({
   filesystem: section({
-    rootdirectory: path
+    rootdirectory: scalar('path', (text) => resolve(text))
       .prefault('/var/lib/registry')
       .describe(
         'Folder of the store, in registry:2’s layout: a volume of registry:2 can be used as it is.',
@@ -28,12 +32,12 @@ export const storage = section({
     .prefault({})
     .describe('Deletion by clients. It takes names away; `gc` takes the bytes.'),
   gc: section({
-    interval: timeLimit.exactOptional().meta({
+    interval: longTimeLimit.exactOptional().meta({
       description:
         'How often the server collects what nothing refers to, while it serves. Absent = only `tidegate gc` does.',
       example: '24h',
     }),
-    grace: duration
+    grace: scalar('duration', parseDuration)
       .prefault('1h')
       .describe('Age below which nothing is collected: longer than a push takes.'),
     untagged: choice(['keep', 'delete'])
@@ -47,12 +51,12 @@ export const storage = section({
   maintenance: section({
     uploadpurging: section({
       enabled: bool.prefault('true').describe('Removes upload sessions that nobody goes on with.'),
-      age: timeLimit
+      age: longTimeLimit
         .prefault('24h')
         .describe(
           'Idle time after which a session is removed. registry:2 has 168h since its begin.',
         ),
-      interval: timeLimit.prefault('1h').describe('How often; the first time is at start.'),
+      interval: longTimeLimit.prefault('1h').describe('How often; the first time is at start.'),
       dryrun: bool.prefault('false').describe('Only logs what would be removed.'),
     })
       .prefault({})

@@ -5,6 +5,7 @@ import { storage } from './schema-storage.ts'
 import {
   parseCorsOrigin,
   parseLine,
+  parseLogLevel,
   parseSeconds,
   parseTokenPath,
   parseUpstreamUrl,
@@ -12,7 +13,7 @@ import {
 } from './values.ts'
 
 const log = section({
-  level: choice(['error', 'warn', 'info', 'debug'])
+  level: scalar('error | warn | info | debug', parseLogLevel)
     .prefault('info')
     .describe('Least severe level that is written.'),
   formatter: choice(['json', 'text', 'logstash'])

@@ -3,8 +3,11 @@ export type Unimplemented = {
   readonly key: string
   /** What is different without it, and for errors also the remedy. */
   readonly effect: string
-  /** An error where ignoring the key would leave the registry open or unreachable. */
-  readonly severity: 'warning' | 'error'
+  /**
+   * An error where ignoring the key would leave the registry open or unreachable, with `upstream` or
+   * only as a registry of our own.
+   */
+  readonly severity: 'warning' | 'error' | 'error without upstream'
   /** Every key below, relative to `key`; `a[].b` is in a list, `*` stands for anything. */
   readonly below: readonly string[]
 }
@@ -20,6 +23,13 @@ const error = (key: string, effect: string, ...below: string[]): Unimplemented =
   effect,
   severity: 'error',
   below,
+})
+
+const ownError = (key: string, effect: string): Unimplemented => ({
+  key,
+  effect,
+  severity: 'error without upstream',
+  below: [],
 })
 
 const redisOptions = [
@@ -89,7 +99,10 @@ export const unimplemented: readonly Unimplemented[] = [
       `${kind}[].options.*`,
     ]),
   ),
-  warning('http.prefix', 'the API is served at /v2/, without a prefix'),
+  ownError(
+    'http.prefix',
+    'the API is served at /v2/, without a prefix, and clients of the prefix get 404: remove the key, and serve the registry under a host name or port of its own',
+  ),
   error(
     'http.tls.letsencrypt',
     'not in this version: use certificate files, http.tls.certificate and http.tls.key (renewed files are picked up while running)',
@@ -141,13 +154,16 @@ export const unimplemented: readonly Unimplemented[] = [
   warning(
     'proxy',
     'there is no pull-through cache',
-    'remoteurl',
     'username',
     'password',
     'exec.command',
     'exec.lifetime',
     'ttl',
     'cachewritetimeout',
+  ),
+  ownError(
+    'proxy.remoteurl',
+    'there is no pull-through cache, and without it this would be an empty registry that takes pushes: leave such a configuration to registry:2, and name that in `upstream`',
   ),
   warning(
     'validation',

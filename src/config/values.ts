@@ -156,7 +156,14 @@ export function parseTimer(text: string): number {
 
 /** A time limit in milliseconds; unlike a timer it cannot be 0. @throws RangeError */
 export function parseTimeLimit(text: string): number {
-  const ms = parseTimer(text)
+  const ms = parseLongTimeLimit(text)
+  parseTimer(text)
+  return ms
+}
+
+/** A time limit that no single timer keeps, and which may be as long as it likes. @throws RangeError */
+export function parseLongTimeLimit(text: string): number {
+  const ms = parseDuration(text)
   if (ms > 0) return ms
   throw new RangeError('expected a time limit longer than 0')
 }
@@ -164,6 +171,16 @@ export function parseTimeLimit(text: string): number {
 /** Whole seconds of a duration, rounded down. @throws RangeError */
 export function parseSeconds(text: string): number {
   return Math.floor(parseDuration(text) / 1000)
+}
+
+const logLevels = ['error', 'warn', 'info', 'debug'] as const
+
+/** A level of the log; `warning` is what registry:2's own writes. @throws RangeError */
+export function parseLogLevel(text: string): (typeof logLevels)[number] {
+  const word = text.toLowerCase().replace(/^warning$/, 'warn')
+  const level = logLevels.find((candidate) => candidate === word)
+  if (level !== undefined) return level
+  throw new RangeError(`expected one of ${logLevels.join(', ')}`)
 }
 
 /** A limit on how many there may be. @throws RangeError */

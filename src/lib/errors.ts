@@ -39,6 +39,10 @@ const errors = {
     message: 'the manifest is larger than this registry accepts',
   },
   TOO_MANY_TAGS: { status: 414, message: 'one push cannot set that many tags' },
+  PRECONDITION_FAILED: {
+    status: 412,
+    message: 'what is there is not what the request makes its condition',
+  },
   DELETE_DISABLED: {
     status: 405,
     publicCode: 'UNSUPPORTED',

@@ -1,5 +1,6 @@
 import { constants, fstatSync, openSync } from 'node:fs'
 import { type DestinationStream, type Logger, type LoggerOptions, pino } from 'pino'
+import { createLineOutput, type LineOutput } from './line-output.ts'
 import { formatTextLine } from './text-format.ts'
 
 export type LogSettings = {
@@ -14,13 +15,16 @@ const secrets = ['authorization', 'password', 'secret', 'cookie', 'token', '_sta
 
 /** Lines that wait for a reader that stands still; beyond that they are dropped, not the server. */
 const maxWaitingBytes = 8 * 1024 * 1024
-/** Tries, 100 ms apart, to write to a pipe that is full while the process exits. */
-const exitTries = 10
+/** How long a process that ends waits for a reader of its last lines. */
+const flushWithinMs = 1_000
+
+/** What lines are written to; without `flush` it keeps none back. */
+type Destination = DestinationStream & Partial<Pick<LineOutput, 'flush'>>
 
 /** The process's log: one line an event, JSON by default. */
 export function createLog(
   settings: LogSettings,
-  destination: DestinationStream = openStandardOutput(),
+  destination: Destination = openStandardOutput(),
 ): Logger {
   const base: LoggerOptions = {
     level: settings.level,
@@ -35,44 +39,43 @@ export function createLog(
     case 'logstash':
       return pino({ ...base, ...logstash(settings.fields) }, destination)
     case 'text':
-      return pino(base, { write: (line) => destination.write(formatTextLine(line)) })
+      return pino(base, asText(destination))
   }
+}
+
+/** Resolves once the lines of `log` have left, or nobody will read them; after a second in any case. */
+export async function flushLog(log: Logger): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const patience = setTimeout(resolve, flushWithinMs)
+  log.flush(() => resolve())
+  await promise
+  clearTimeout(patience)
+}
+
+function asText(destination: Destination): Destination {
+  const { flush = callBack } = destination
+  return { write: (line) => destination.write(formatTextLine(line)), flush }
+}
+
+function callBack(callback: () => void): void {
+  callback()
 }
 
 /**
  * Standard output, written beside the event loop: a pipe whose reader stands still blocks its writer, and
- * written synchronously it stopped the whole server (18 requests a second, then none). Each line leaves as
- * soon as the one before it has, and what waits leaves at the exit, for a second at most. Bounded, because
- * nobody may fill memory by requests whose records are not read.
+ * written synchronously it stopped the whole server (18 requests a second, then none). What waits leaves
+ * at the exit, for a second at most. Bounded, because nobody may fill memory by requests whose records
+ * are not read.
  */
-function openStandardOutput(): DestinationStream {
-  let triesLeft = Number.POSITIVE_INFINITY
-  const output = pino.destination({
-    dest: openUnblocked(1),
-    sync: false,
-    maxLength: maxWaitingBytes,
-    retryEAGAIN: () => triesLeft-- > 0,
-  })
-  // Before pino's own listener, which would write for as long as nobody reads.
-  process.prependListener('exit', () => {
-    triesLeft = exitTries
-    try {
-      output.flushSync()
-    } catch {
-      output.destroy()
-    }
-  })
-  let dropped = 0
-  output.on('drop', () => {
-    dropped += 1
-  })
-  output.on('drain', () => {
-    if (dropped > 0)
+function openStandardOutput(): LineOutput {
+  const output = createLineOutput(openUnblocked(1), {
+    maxWaitingBytes,
+    onDropped: (count) =>
       process.stderr.write(
-        `tidegate: ${dropped} log lines were dropped: standard output was not read\n`,
-      )
-    dropped = 0
+        `tidegate: ${count} log lines were dropped: standard output was not read, or could not be written\n`,
+      ),
   })
+  process.on('exit', output.writeRest)
   return output
 }
 

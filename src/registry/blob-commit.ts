@@ -2,10 +2,10 @@ import type { Digest } from '../lib/digest.ts'
 import { RegistryError } from '../lib/errors.ts'
 import type { RepoName } from '../lib/names.ts'
 import type { StorageDriver, StoragePath } from '../storage/driver.ts'
-import { blobData, layerLink } from '../storage/layout.ts'
+import { blobData, layer, layerLink } from '../storage/layout.ts'
 import { isStorable } from './digester.ts'
-import { awaitSweeps, findBlob, linkBlob, promiseBlob } from './layer-links.ts'
-import { writeLink } from './links.ts'
+import { awaitSweeps, findBlob, linkBlob, promiseBlob, secureLink } from './layer-links.ts'
+import { prepareLink, writeLink } from './links.ts'
 import { lost } from './upload-claim.ts'
 import type { Session } from './upload-session.ts'
 
@@ -19,9 +19,11 @@ export type Commit = {
 }
 
 /*
- * The order of a commit: bytes synced → renamed to their place, durably → link written, durably →
- * acknowledged → session removed. A crash or power loss leaves
- *   before the rename   a session, which goes on where it was;
+ * The order of a commit: bytes synced → renamed to their place, durably → link renamed to its place,
+ * durably → acknowledged → session removed. The link is written before, under another name: on a disk
+ * that becomes full nothing is moved, and the session goes on once there is room. A crash or power
+ * loss leaves
+ *   before the rename   a session, which goes on where it was, and a link by a name that nobody reads;
  *   before the link     bytes that no repository has, for a collection;
  *   before the removal  a blob, and a session with nothing in it, for the purge.
  * In none is a link without its bytes, nor bytes under a name that is not their digest's.
@@ -37,11 +39,13 @@ export async function commitBlob(
   { name, digest, session, data }: Commit,
 ): Promise<void> {
   await awaitSweeps(driver, name, digest)
+  await using link = await prepareLink(driver, layer(name, digest), digest)
   if (!(await driver.move(data, blobData(digest), { durable: true })))
     throw await lost(driver, session)
   try {
+    await link.publish()
     // A collection that had looked before the rename has won, and took the bytes with it.
-    if (!(await linkBlob(driver, name, digest))) throw new RegistryError('UNAVAILABLE')
+    if (!(await secureLink(driver, name, digest))) throw new RegistryError('UNAVAILABLE')
   } finally {
     // In any case: the bytes are not there any more, so a second try would find them wrong.
     await driver.remove(session.folder, { durable: false })

@@ -4,21 +4,20 @@ import { mapOrdered } from '../lib/map-ordered.ts'
 import type { StorageDriver, StoredStat } from '../storage/driver.ts'
 import { blobData, blobFolder } from '../storage/layout.ts'
 import type { CheckContext, Finding, ProblemKind } from './check-finding.ts'
-import { isOld } from './check-finding.ts'
+import { attempt, attemptingLister, isOld } from './check-finding.ts'
 import { algorithmOf, digestFile } from './digester.ts'
 import { walkBlobs, walkWidth } from './store-walk.ts'
 
 /** Blobs read together: hashing keeps one core busy already. */
 const rehashWidth = 2
 
-/** Looks at every blob, and on request at every byte of it. */
-export async function* checkBlobs(context: CheckContext): AsyncGenerator<Finding> {
-  for await (const { digests } of walkBlobs(context.driver)) {
-    const check = (digest: Digest) => checkBlob(context, digest)
+/** Looks at every blob, and on request at every byte of it. What it finds comes folder by folder. */
+export async function* checkBlobs(context: CheckContext): AsyncGenerator<readonly Finding[]> {
+  for await (const { digests } of walkBlobs(attemptingLister(context))) {
+    const check = (digest: Digest) => attempt(context, () => checkBlob(context, digest), undefined)
     const width = context.rehash ? rehashWidth : walkWidth
-    for await (const finding of mapOrdered(digests, width, check)) {
-      if (finding !== undefined) yield finding
-    }
+    const findings = await Array.fromAsync(mapOrdered(digests, width, check))
+    yield findings.filter((finding) => finding !== undefined)
   }
 }
 

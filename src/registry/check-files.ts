@@ -1,5 +1,5 @@
 import { mapOrdered } from '../lib/map-ordered.ts'
-import type { StorageDriver, StoragePath } from '../storage/driver.ts'
+import type { StoragePath } from '../storage/driver.ts'
 import {
   blobsRoot,
   readonlyMark,
@@ -7,8 +7,14 @@ import {
   sweepsRoot,
   trashRoot,
 } from '../storage/layout.ts'
-import { type CheckContext, type Finding, isOld } from './check-finding.ts'
-import { walkWidth } from './store-walk.ts'
+import {
+  attempt,
+  attemptingLister,
+  type CheckContext,
+  type Finding,
+  isOld,
+} from './check-finding.ts'
+import { isTemporary, type Lister, walkWidth } from './store-walk.ts'
 
 const digest = '(?:sha256/[0-9a-f]{64}|sha512/[0-9a-f]{128})'
 const blob = '(?:sha256/([0-9a-f]{2})/\\1[0-9a-f]{62}|sha512/([0-9a-f]{2})/\\2[0-9a-f]{126})'
@@ -34,14 +40,19 @@ const closed: readonly RegExp[] = [
 /** Looks for files that are none of the layout's, and for those that a killed process was writing. */
 export async function* checkFiles(context: CheckContext): AsyncGenerator<Finding> {
   const root = blobsRoot.slice(0, blobsRoot.lastIndexOf('/'))
-  for await (const path of walkFiles(context.driver, root)) {
-    if (path.endsWith('.tmp')) {
-      if (await isOld(context, path)) yield temporaryFile(context, path)
-    } else if (!ours.some((pattern) => pattern.test(path))) {
-      const size = (await context.driver.stat(path))?.size ?? 0
-      yield { problem: { kind: 'stray', path, size, detail: 'none of the registry’s; left alone' } }
-    }
+  for await (const path of walkFiles(attemptingLister(context), root)) {
+    const finding = await attempt(context, () => checkFile(context, path), undefined)
+    if (finding !== undefined) yield finding
   }
+}
+
+async function checkFile(context: CheckContext, path: StoragePath): Promise<Finding | undefined> {
+  if (isTemporary(path)) {
+    return (await isOld(context, path)) ? temporaryFile(context, path) : undefined
+  }
+  if (ours.some((pattern) => pattern.test(path))) return undefined
+  const size = (await context.driver.stat(path))?.size ?? 0
+  return { problem: { kind: 'stray', path, size, detail: 'none of the registry’s; left alone' } }
 }
 
 function temporaryFile(context: CheckContext, path: StoragePath): Finding {
@@ -51,7 +62,7 @@ function temporaryFile(context: CheckContext, path: StoragePath): Finding {
   return { problem: { kind: 'temporary-file', path }, remedy: { announced: [], mend } }
 }
 
-async function* walkFiles(driver: StorageDriver, root: StoragePath): AsyncGenerator<StoragePath> {
+async function* walkFiles(driver: Lister, root: StoragePath): AsyncGenerator<StoragePath> {
   const look = async (folder: StoragePath) => ({ folder, entries: await driver.list(folder) })
   const walk = async function* (folders: readonly StoragePath[]): AsyncGenerator<StoragePath> {
     for await (const { folder, entries = [] } of mapOrdered(folders, walkWidth, look)) {

@@ -3,6 +3,8 @@ import type { RepoName } from '../lib/names.ts'
 import type { StorageDriver, StoragePath } from '../storage/driver.ts'
 import { blobData } from '../storage/layout.ts'
 import { isStorable } from './digester.ts'
+import type { Lister } from './store-walk.ts'
+import { UnreadableError } from './unreadable.ts'
 
 export type ProblemKind =
   /** A link file with no digest in it, or the folder of a link without one. */
@@ -21,6 +23,8 @@ export type ProblemKind =
   | 'blob-empty-folder'
   /** A manifest that lacks something it refers to; only a push can mend it. */
   | 'manifest-incomplete'
+  /** Something that the system cannot read, so that nobody knows what it says. */
+  | 'unreadable'
   /** A file that is none of ours. Never touched, and nothing wrong with the store. */
   | 'stray'
 
@@ -52,9 +56,44 @@ export type CheckContext = {
   readonly idleBefore: number
   /** Blobs whose content cannot be used. */
   readonly bad: Set<Digest>
+  /** What could not be read, and why. */
+  readonly unreadable: Map<StoragePath, string>
   /** What was looked at. */
   readonly counts: CheckCounts
   readonly onProgress: (counts: Readonly<CheckCounts>) => void
+}
+
+/** What `look` finds; `otherwise` if the system cannot read what it needs, which is noted. */
+export async function attempt<T>(
+  { unreadable }: Pick<CheckContext, 'unreadable'>,
+  look: () => Promise<T>,
+  otherwise: T,
+): Promise<T> {
+  try {
+    return await look()
+  } catch (error) {
+    if (!(error instanceof UnreadableError)) throw error
+    unreadable.set(error.path, error.reason)
+    return otherwise
+  }
+}
+
+/** All findings, or those up to something that the system cannot read, which is noted. */
+export async function gather(
+  context: Pick<CheckContext, 'unreadable'>,
+  findings: AsyncIterable<Finding>,
+): Promise<readonly Finding[]> {
+  const gathered: Finding[] = []
+  const look = async (): Promise<void> => {
+    for await (const finding of findings) gathered.push(finding)
+  }
+  await attempt(context, look, undefined)
+  return gathered
+}
+
+/** Lists what can be listed; what cannot is noted, and taken for absent. */
+export function attemptingLister(context: Pick<CheckContext, 'driver' | 'unreadable'>): Lister {
+  return { list: (path) => attempt(context, () => context.driver.list(path), undefined) }
 }
 
 export type CheckCounts = {

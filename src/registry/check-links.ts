@@ -1,6 +1,6 @@
 import type { Digest } from '../lib/digest.ts'
 import type { RepoName } from '../lib/names.ts'
-import type { StoragePath } from '../storage/driver.ts'
+import type { StorageDriver, StoragePath } from '../storage/driver.ts'
 import { type CheckContext, type Finding, isOld, isUsable, type Remedy } from './check-finding.ts'
 import { readLink, writeLink } from './links.ts'
 
@@ -60,14 +60,19 @@ function removing(
   }
 }
 
-/** A push beside this writes the same. */
+/** A push beside this writes the same. One that is absent by now has been deleted, and stays so. */
 function rewriting({ driver }: CheckContext, { folder, digest }: LinkPlace): Remedy {
   const path = `${folder}/link`
   return {
-    announced: [],
+    announced: [folder],
     async mend() {
-      if ((await readLink(driver, path)) === undefined) await writeLink(driver, path, digest)
+      if (await isTorn(driver, path)) await writeLink(driver, path, digest)
       return true
     },
   }
+}
+
+/** True for a link that is there but holds no digest. */
+export async function isTorn(driver: StorageDriver, path: StoragePath): Promise<boolean> {
+  return (await readLink(driver, path)) === undefined && (await driver.stat(path)) !== undefined
 }

@@ -10,7 +10,7 @@ import {
   revisions,
 } from '../storage/layout.ts'
 import { badBlob } from './check-blobs.ts'
-import { type CheckContext, type Finding, isUsable } from './check-finding.ts'
+import { attempt, type CheckContext, type Finding, isUsable } from './check-finding.ts'
 import { checkLink } from './check-links.ts'
 import { algorithmOf, isStorable } from './digester.ts'
 import { readLink } from './links.ts'
@@ -37,22 +37,44 @@ export async function* checkManifests(
   const needs = new Map<Digest, readonly Need[]>()
   for (const digest of await digestsIn(context.driver, revisions(repository))) {
     context.counts.manifests += 1
-    const damage = await checkContent(context, repository, digest)
-    if (damage !== undefined) yield damage
-    const place = { repository, digest, folder: revision(repository, digest) }
-    const { finding, isUsable: isWhole } = await checkLink(context, place)
-    if (finding !== undefined) yield finding
+    const check = () => checkManifest(context, repository, digest)
+    const { findings, isWhole, needed } = await attempt(context, check, unknown)
+    yield* findings
     if (!isWhole) continue
     usable.revisions.add(digest)
-    needs.set(digest, await needsOf(context, repository, digest))
+    needs.set(digest, needed)
   }
   const isHere = ({ digest, places }: Need): boolean =>
     places.some((place) => usable[place].has(digest))
   for (const [digest, needed] of needs) {
     const missing = needed.filter((need) => !isHere(need))
-    const finding = missing.length > 0 && (await confirm(context, repository, { digest, missing }))
-    if (finding) yield finding
+    if (missing.length === 0) continue
+    const look = () => confirm(context, repository, { digest, missing })
+    const finding = await attempt(context, look, undefined)
+    if (finding !== undefined) yield finding
   }
+}
+
+type ManifestState = {
+  readonly findings: readonly Finding[]
+  readonly isWhole: boolean
+  readonly needed: readonly Need[]
+}
+
+/** One that cannot be read may well be whole: what leads to it is left alone. */
+const unknown: ManifestState = { findings: [], isWhole: true, needed: [] }
+
+async function checkManifest(
+  context: CheckContext,
+  repository: RepoName,
+  digest: Digest,
+): Promise<ManifestState> {
+  const damage = await checkContent(context, repository, digest)
+  const place = { repository, digest, folder: revision(repository, digest) }
+  const { finding, isUsable: isWhole } = await checkLink(context, place)
+  const findings = [damage, finding].filter((found) => found !== undefined)
+  const needed = isWhole ? await needsOf(context, repository, digest) : []
+  return { findings, isWhole, needed }
 }
 
 /** Where the bytes of a manifest are. */

@@ -1,31 +1,45 @@
 import type { Digest } from '../lib/digest.ts'
 import type { RepoName } from '../lib/names.ts'
 import { layer, layers } from '../storage/layout.ts'
-import type { CheckContext, Finding } from './check-finding.ts'
-import { checkLink } from './check-links.ts'
+import { attempt, type CheckContext, type Finding, gather } from './check-finding.ts'
+import { checkLink, type LinkState } from './check-links.ts'
 import { checkManifests } from './check-manifests.ts'
 import { checkTags } from './check-tags.ts'
 import { digestsIn, lastMovement } from './store-walk.ts'
 import { idleSessions } from './upload-purge.ts'
 
 /** Looks at everything in a repository, what others lead to first. */
-export async function* checkRepository(
+export async function checkRepository(
   context: CheckContext,
   repository: RepoName,
-): AsyncGenerator<Finding> {
+): Promise<readonly Finding[]> {
   context.counts.repositories += 1
   context.onProgress(context.counts)
   const usable = { layers: new Set<Digest>(), revisions: new Set<Digest>() }
+  return [
+    ...(await gather(context, checkLayers(context, repository, usable.layers))),
+    ...(await gather(context, checkManifests(context, repository, usable))),
+    ...(await gather(context, checkTags(context, repository, usable.revisions))),
+    ...(await gather(context, checkUploads(context, repository))),
+  ]
+}
+
+/** Looks at the layer links of a repository and adds those that are whole to `usable`. */
+async function* checkLayers(
+  context: CheckContext,
+  repository: RepoName,
+  usable: Set<Digest>,
+): AsyncGenerator<Finding> {
   for (const digest of await digestsIn(context.driver, layers(repository))) {
     context.counts.layerLinks += 1
     const place = { repository, digest, folder: layer(repository, digest) }
-    const { isUsable, finding } = await checkLink(context, place)
-    if (isUsable) usable.layers.add(digest)
+    // One that cannot be read may well be whole: nothing is said of manifests that need it.
+    const unknown: LinkState = { isUsable: true }
+    const look = () => checkLink(context, place)
+    const { isUsable, finding } = await attempt(context, look, unknown)
+    if (isUsable) usable.add(digest)
     if (finding !== undefined) yield finding
   }
-  yield* checkManifests(context, repository, usable)
-  yield* checkTags(context, repository, usable.revisions)
-  yield* checkUploads(context, repository)
 }
 
 /** Clients cannot go on with a session that has no `startedat`. */

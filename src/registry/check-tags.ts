@@ -2,8 +2,8 @@ import type { Digest } from '../lib/digest.ts'
 import type { RepoName, Tag } from '../lib/names.ts'
 import type { StoragePath } from '../storage/driver.ts'
 import { revision, tag as tagFolder, tagIndex, tagIndexLink, tagLink } from '../storage/layout.ts'
-import { type CheckContext, type Finding, isUsable, type Remedy } from './check-finding.ts'
-import { checkLink } from './check-links.ts'
+import { type CheckContext, type Finding, gather, isUsable, type Remedy } from './check-finding.ts'
+import { checkLink, isTorn } from './check-links.ts'
 import { readLink, writeLink } from './links.ts'
 import { digestsIn, lastMovement } from './store-walk.ts'
 import { tagFolders } from './tag-names.ts'
@@ -18,12 +18,20 @@ export async function* checkTags(
 ): AsyncGenerator<Finding> {
   for (const tag of await tagFolders(context.driver, repository)) {
     context.counts.tags += 1
-    const history = await digestsIn(context.driver, `${tagFolder(repository, tag)}/index`)
-    const place = { repository, tag, history }
-    const finding = await checkCurrent(context, place, whole)
-    if (finding !== undefined) yield finding
-    else yield* checkHistory(context, place, whole)
+    yield* await gather(context, checkTag(context, { repository, tag }, whole))
   }
+}
+
+async function* checkTag(
+  context: CheckContext,
+  { repository, tag }: Omit<TagPlace, 'history'>,
+  whole: Whole,
+): AsyncGenerator<Finding> {
+  const history = await digestsIn(context.driver, `${tagFolder(repository, tag)}/index`)
+  const place = { repository, tag, history }
+  const finding = await checkCurrent(context, place, whole)
+  if (finding !== undefined) yield finding
+  else yield* checkHistory(context, place, whole)
 }
 
 type TagPlace = {
@@ -112,21 +120,24 @@ function renewing(context: CheckContext, place: TagPlace, whole: Whole): Remedy 
     async mend() {
       const last = await newest(context, place, whole)
       if (last === undefined) return await remove.mend()
-      if (await isEmpty()) await writeLink(driver, path, last)
+      // One that is absent by now has been deleted, and stays so.
+      if (await isTorn(driver, path)) await writeLink(driver, path, last)
       return true
     },
   }
 }
 
 async function newest(
-  { driver }: CheckContext,
-  { repository, tag, history }: TagPlace,
+  context: CheckContext,
+  place: TagPlace,
   whole: Whole,
 ): Promise<Digest | undefined> {
+  const { repository, tag, history } = place
   const times = new Map<Digest, number>()
-  for (const digest of history.filter((candidate) => whole.has(candidate))) {
-    const stat = await driver.stat(tagIndexLink(repository, tag, digest))
-    times.set(digest, stat?.modifiedAt ?? 0)
+  for (const current of history) {
+    if (!(await isAlive(context, place, { current, whole }))) continue
+    const stat = await context.driver.stat(tagIndexLink(repository, tag, current))
+    times.set(current, stat?.modifiedAt ?? 0)
   }
   return [...times].sort(([, a], [, b]) => b - a)[0]?.[0]
 }
@@ -141,8 +152,6 @@ async function* checkHistory(
   for (const digest of history) {
     const folder = tagIndex(repository, tag, digest)
     const path = `${folder}/link`
-    const isTorn = async (): Promise<boolean> =>
-      (await readLink(driver, path)) === undefined && (await driver.stat(path)) !== undefined
     const isDangling = async (): Promise<boolean> => !(await isUsable(context, digest))
     const problem = { path, repository, digest }
     const announced = [revision(repository, digest)]
@@ -152,9 +161,9 @@ async function* checkHistory(
         return true
       }
       yield { problem: { kind: 'link-dangling', ...problem }, remedy: { announced, mend } }
-    } else if (await isTorn()) {
+    } else if (await isTorn(driver, path)) {
       const mend = async (): Promise<boolean> => {
-        if (await isTorn()) await writeLink(driver, path, digest)
+        if (await isTorn(driver, path)) await writeLink(driver, path, digest)
         return true
       }
       yield { problem: { kind: 'link-empty', ...problem }, remedy: { announced, mend } }

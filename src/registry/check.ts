@@ -1,12 +1,20 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { mapOrdered } from '../lib/map-ordered.ts'
 import type { RepoName } from '../lib/names.ts'
 import type { StorageDriver } from '../storage/driver.ts'
 import { checkBlobs } from './check-blobs.ts'
 import { checkFiles } from './check-files.ts'
-import type { CheckContext, CheckCounts, Finding, Problem } from './check-finding.ts'
+import {
+  attemptingLister,
+  type CheckContext,
+  type CheckCounts,
+  type Finding,
+  type Problem,
+} from './check-finding.ts'
 import { checkRepository } from './check-repository.ts'
 import { listRepositories } from './store-walk.ts'
 import { openSweep, type Sweep } from './sweeps.ts'
+import { isSystemRefusal, namingFailures } from './unreadable.ts'
 
 /** What was changed this recently may be a push under way. */
 const settledAfterMs = 3_600_000
@@ -14,8 +22,9 @@ const settledAfterMs = 3_600_000
 const idleAfterMs = 24 * 3_600_000
 /** Repositories looked at together. */
 const width = 4
-/** Repairs announced together. */
-const maxBatch = 200
+/** Files whose repair is announced together. */
+const maxGroup = 200
+const busyPollMs = 100
 
 export type CheckOptions = {
   readonly driver: StorageDriver
@@ -47,40 +56,43 @@ export type CheckReport = {
 
 /**
  * Compares what is stored with what the layout promises, while the registry serves. Repairs look again
- * right before they act, and announce themselves as collections do.
- * Undefined if a collection is under way beside which it must not repair.
+ * right before they act, and announce themselves as collections do; they wait for one that has begun
+ * meanwhile. Undefined if one is under way at the start, beside which this must not repair.
  */
 export async function checkStore(options: CheckOptions): Promise<CheckReport | undefined> {
-  if (!options.repair) return await run(options, undefined)
-  await using sweep = await openSweep(options.driver)
-  return sweep && (await run(options, sweep))
+  if (!options.repair) return await run(options, Date.now())
+  const startedAt = await whenIdle(options.driver)
+  return startedAt === undefined ? undefined : await run(options, startedAt)
 }
 
-async function run(options: CheckOptions, sweep: Sweep | undefined): Promise<CheckReport> {
-  const { driver, repair, rehash } = options
+/** The time, by the clock that stamps files; undefined while a collection is under way. */
+async function whenIdle(driver: StorageDriver): Promise<number | undefined> {
+  await using sweep = await openSweep(driver)
+  return sweep?.startedAt
+}
+
+async function run(options: CheckOptions, startedAt: number): Promise<CheckReport> {
+  const { repair, rehash, signal } = options
   const begun = performance.now()
-  const startedAt = sweep?.startedAt ?? Date.now()
   const counts = { repositories: 0, manifests: 0, tags: 0, layerLinks: 0, blobs: 0, bytes: 0 }
+  const driver = namingFailures(options.driver)
   const context: CheckContext = {
     ...{ driver, rehash, counts },
     oldBefore: startedAt - settledAfterMs,
     idleBefore: startedAt - idleAfterMs,
     bad: new Set(),
+    unreadable: new Map(),
     onProgress: options.onProgress ?? (() => {}),
   }
   const problems: CheckedProblem[] = []
-  let waiting: Finding[] = []
-  const mend = async (): Promise<void> => {
-    if (sweep !== undefined) problems.push(...(await mendAll(sweep, waiting)))
-    waiting = []
+  for await (const findings of checkAll(context)) {
+    signal?.throwIfAborted()
+    const mended = repair ? await mendAll(context, findings, signal) : new Set<Finding>()
+    for (const finding of findings)
+      problems.push({ ...finding.problem, repaired: mended.has(finding) })
   }
-  for await (const finding of checkAll(context)) {
-    options.signal?.throwIfAborted()
-    if (sweep === undefined || finding.remedy === undefined)
-      problems.push({ ...finding.problem, repaired: false })
-    else if (waiting.push(finding) >= maxBatch) await mend()
-  }
-  await mend()
+  for (const [path, detail] of context.unreadable)
+    problems.push({ kind: 'unreadable', path, detail, repaired: false })
   return {
     started: new Date(startedAt).toISOString(),
     durationMs: Math.round(performance.now() - begun),
@@ -89,26 +101,65 @@ async function run(options: CheckOptions, sweep: Sweep | undefined): Promise<Che
   }
 }
 
-/** Blobs first: what leads to one that cannot be used leads nowhere. */
-async function* checkAll(context: CheckContext): AsyncGenerator<Finding> {
+/**
+ * What is found, in groups that are mended before long: what was seen hours ago says little. Blobs first:
+ * what leads to one that cannot be used leads nowhere.
+ */
+async function* checkAll(context: CheckContext): AsyncGenerator<readonly Finding[]> {
   yield* checkBlobs(context)
-  const { repositories, strangers } = await listRepositories(context.driver)
-  const check = (name: RepoName) => Array.fromAsync(checkRepository(context, name))
-  for await (const findings of mapOrdered(repositories, width, check)) yield* findings
+  const { repositories, strangers } = await listRepositories(attemptingLister(context))
+  const check = (name: RepoName) => checkRepository(context, name)
+  yield* mapOrdered(repositories, width, check)
   const detail = 'no name that a repository can have; left alone'
-  for (const path of strangers) yield { problem: { kind: 'stray', path, detail } }
-  yield* checkFiles(context)
+  yield strangers.map((path) => ({ problem: { kind: 'stray', path, detail } }))
+  yield* inGroups(checkFiles(context))
 }
 
-async function mendAll(sweep: Sweep, findings: readonly Finding[]): Promise<CheckedProblem[]> {
-  await sweep.announce(new Set(findings.flatMap(({ remedy }) => remedy?.announced ?? [])))
-  const problems: CheckedProblem[] = []
-  for (const { problem, remedy } of findings) {
-    const repaired = sweep.isHeard() && ((await remedy?.mend()) ?? false)
-    problems.push({ ...problem, repaired })
+async function* inGroups(findings: AsyncIterable<Finding>): AsyncGenerator<readonly Finding[]> {
+  let group: Finding[] = []
+  for await (const finding of findings) {
+    if (group.push(finding) < maxGroup) continue
+    yield group
+    group = []
   }
-  await sweep.announce([])
-  return problems
+  yield group
+}
+
+/** Mends what can be mended and tells what was. */
+async function mendAll(
+  { driver }: CheckContext,
+  findings: readonly Finding[],
+  signal: AbortSignal | undefined,
+): Promise<ReadonlySet<Finding>> {
+  const mended = new Set<Finding>()
+  const announced = new Set(findings.flatMap(({ remedy }) => remedy?.announced ?? []))
+  if (!findings.some(({ remedy }) => remedy !== undefined)) return mended
+  await using sweep = await awaitSweep(driver, signal)
+  await sweep.announce(announced)
+  for (const finding of findings) {
+    if (sweep.isHeard() && (await isMended(finding))) mended.add(finding)
+  }
+  return mended
+}
+
+/** Opens a sweep when the collection that is under way has ended. */
+async function awaitSweep(driver: StorageDriver, signal: AbortSignal | undefined): Promise<Sweep> {
+  for (;;) {
+    signal?.throwIfAborted()
+    const sweep = await openSweep(driver)
+    if (sweep !== undefined) return sweep
+    await sleep(busyPollMs)
+  }
+}
+
+/** What the system refuses to mend stays; the rest can still be. */
+async function isMended({ remedy }: Finding): Promise<boolean> {
+  try {
+    return (await remedy?.mend()) ?? false
+  } catch (error) {
+    if (!isSystemRefusal(error)) throw error
+    return false
+  }
 }
 
 function summarize(

@@ -14,7 +14,7 @@ import {
 import type { MarkContext } from './collection-mark.ts'
 import { targetOf } from './collection-stored.ts'
 import { type Fate, type SweepContext, sweepBatch } from './collection-sweep.ts'
-import { digestsIn, listRepositories, walkBlobs, walkWidth } from './store-walk.ts'
+import { digestsIn, isTemporary, listRepositories, walkBlobs, walkWidth } from './store-walk.ts'
 import { readReferences } from './stored-references.ts'
 
 /** Most blobs announced at once. More than of links, as the second look goes through all repositories. */
@@ -37,6 +37,8 @@ export type BlobCensus = {
   readonly condemned: readonly CondemnedBlob[]
   /** Folders without a blob, and those in which blobs are kept. */
   readonly folders: readonly StoragePath[]
+  /** What killed processes were writing where no blob came to be. */
+  readonly temporary: readonly StoragePath[]
 }
 
 /** Looks at all blobs. Memory grows with those that are condemned. */
@@ -46,6 +48,7 @@ export async function findCondemnedBlobs(
 ): Promise<BlobCensus> {
   const condemned: CondemnedBlob[] = []
   const bare: StoragePath[] = []
+  const temporary: StoragePath[] = []
   const parents: StoragePath[] = []
   const total = { count: 0, bytes: 0 }
   const sort = ({ size, modifiedAt, ...blob }: ExaminedBlob): void => {
@@ -64,7 +67,25 @@ export async function findCondemnedBlobs(
     const looks = mapOrdered(digests, walkWidth, (digest) => examine(driver, digest))
     for await (const blob of looks) sort(blob)
   }
-  return { ...total, condemned, folders: [...bare, ...parents] }
+  for (const folder of bare) {
+    for (const path of await abandoned({ driver, policy }, folder)) temporary.push(path)
+  }
+  return { ...total, condemned, folders: [...bare, ...parents], temporary }
+}
+
+/** Files of a folder that were being written, but not lately. */
+async function abandoned(
+  { driver, policy }: Pick<MarkContext, 'driver' | 'policy'>,
+  folder: StoragePath,
+): Promise<StoragePath[]> {
+  const paths: StoragePath[] = []
+  for (const { name, kind } of (await driver.list(folder)) ?? []) {
+    const path = `${folder}/${name}`
+    if (kind !== 'file' || !isTemporary(name)) continue
+    const stat = await driver.stat(path)
+    if (stat !== undefined && stat.modifiedAt < policy.busyAfter) paths.push(path)
+  }
+  return paths
 }
 
 type ExaminedBlob = Omit<CondemnedBlob, 'size'> & {

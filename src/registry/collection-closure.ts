@@ -14,6 +14,8 @@ export type ClosureParts = {
 export type Closure = {
   readonly manifests: ReadonlySet<Digest>
   readonly blobs: ReadonlySet<Digest>
+  /** Those of the manifests whose references are among all these. */
+  readonly read: ReadonlySet<Digest>
   /** False if something that is kept cannot be read, so that anything may be needed. */
   readonly isKnown: boolean
 }
@@ -27,6 +29,7 @@ export async function closeOver(parts: ClosureParts): Promise<Closure> {
   const referrers = await findReferrers(parts)
   const manifests = new Set<Digest>()
   const blobs = new Set<Digest>()
+  const read = new Set<Digest>()
   let isKnown = true
   const open = [...parts.roots]
   for (let digest = open.pop(); digest !== undefined; digest = open.pop()) {
@@ -34,15 +37,22 @@ export async function closeOver(parts: ClosureParts): Promise<Closure> {
     manifests.add(digest)
     const references = await referencesOf(digest)
     const target = revisions.get(digest)
-    if (target !== undefined && target !== digest) open.push(target)
-    if (target !== undefined && !references.isKnown && isKnown) {
+    if (references.isKnown) read.add(digest)
+    else if (target !== undefined && isKnown) {
       isKnown = false
-      open.push(...revisions.keys())
+      append(open, revisions.keys())
     }
+    if (target !== undefined) open.push(target)
+    append(open, references.manifests)
+    append(open, referrers.get(digest) ?? [])
     for (const blob of references.blobs) blobs.add(blob)
-    open.push(...references.manifests, ...(referrers.get(digest) ?? []))
   }
-  return { manifests, blobs, isKnown }
+  return { manifests, blobs, read, isKnown }
+}
+
+/** A call with so many arguments would be more than the stack takes. */
+function append(list: Digest[], more: Iterable<Digest>): void {
+  for (const digest of more) list.push(digest)
 }
 
 async function findReferrers({
@@ -52,7 +62,10 @@ async function findReferrers({
   const referrers = new Map<Digest, Digest[]>()
   for (const digest of revisions.keys()) {
     const { subject } = await referencesOf(digest)
-    if (subject !== undefined) referrers.set(subject, [...(referrers.get(subject) ?? []), digest])
+    if (subject === undefined) continue
+    const ofSubject = referrers.get(subject)
+    if (ofSubject === undefined) referrers.set(subject, [digest])
+    else ofSubject.push(digest)
   }
   return referrers
 }

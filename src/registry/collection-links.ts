@@ -4,7 +4,7 @@ import type { RepoName, Tag } from '../lib/names.ts'
 import type { StorageDriver } from '../storage/driver.ts'
 import { layer, layerLink, layers, revision, tagIndex } from '../storage/layout.ts'
 import type { Closure } from './collection-closure.ts'
-import type { Condemned, IsYoung, MarkContext } from './collection-mark.ts'
+import type { Condemned, IsYoung, MarkContext, ReferencesOf } from './collection-mark.ts'
 import {
   isAliasable,
   linkTime,
@@ -13,7 +13,6 @@ import {
   targetOf,
 } from './collection-stored.ts'
 import { digestsIn, walkWidth } from './store-walk.ts'
-import { readReferences } from './stored-references.ts'
 
 /** What a look at a repository found. */
 export type RepositoryParts = {
@@ -23,19 +22,19 @@ export type RepositoryParts = {
   readonly isYoung: IsYoung
   /** Whether an upload is under way, which relies on layers that no manifest names yet. */
   readonly isBusy: boolean
+  readonly referencesOf: ReferencesOf
 }
 
 /** Manifests that nothing keeps. Indexes first: should we be stopped, none lacks what it lists. */
 export async function condemnManifests(
-  driver: StorageDriver,
   name: RepoName,
-  { stored, closure }: RepositoryParts,
+  { stored, closure, referencesOf }: RepositoryParts,
 ): Promise<Condemned[]> {
   const condemned = stored.filter(({ digest }) => !closure.manifests.has(digest))
-  const look = async ({ digest, target, modifiedAt }: StoredRevision) => {
+  const look = async ({ digest, modifiedAt }: StoredRevision) => {
     const path = revision(name, digest)
     const item: Condemned = { kind: 'manifest', name, digest, path, announced: path, modifiedAt }
-    return { item, isIndex: (await readReferences(driver, target)).manifests.length > 0 }
+    return { item, isIndex: (await referencesOf(digest)).manifests.length > 0 }
   }
   const looks = await Array.fromAsync(mapOrdered(condemned, walkWidth, look))
   return looks.sort((a, b) => Number(b.isIndex) - Number(a.isIndex)).map(({ item }) => item)

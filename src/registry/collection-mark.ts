@@ -61,7 +61,15 @@ export type MarkContext = {
   readonly driver: StorageDriver
   readonly policy: MarkPolicy
   readonly marks: Marks
+  /** What was read of a repository before, so that looking at it again takes less; grows. */
+  readonly known?: KnownReferences | undefined
 }
+
+/** By digest and time of the link: content under a digest stays, but a push may give it another type. */
+export type KnownReferences = Map<string, StoredReferences>
+
+/** What the manifest under a digest refers to. */
+export type ReferencesOf = (digest: Digest) => Promise<StoredReferences>
 
 /** Tells whether something is kept for its age. */
 export type IsYoung = (path: StoragePath, modifiedAt: number) => boolean
@@ -84,9 +92,10 @@ export async function markRepository(
   // Tags last: a push writes its tag when the manifest is there.
   const stored = await listRevisions(driver, name)
   const tags = await listTags(driver, name)
-  const closure = await closeRepository(context, name, { stored, tags, isYoung })
-  const parts = { stored, tags, closure, isYoung, isBusy }
-  const manifests = await condemnManifests(driver, name, parts)
+  const referencesOf = createReferencesOf(context, name, stored)
+  const closure = await closeRepository(context, name, { stored, tags, isYoung, referencesOf })
+  const parts = { stored, tags, closure, isYoung, isBusy, referencesOf }
+  const manifests = await condemnManifests(name, parts)
   const history = await condemnHistory(driver, name, parts)
   const layers = await markLayers(context, name, parts)
   return {
@@ -112,37 +121,47 @@ async function isUploading(
   return false
 }
 
+/** Makes a function that reads each manifest once. */
+function createReferencesOf(
+  { driver, known = new Map() }: MarkContext,
+  name: RepoName,
+  stored: readonly StoredRevision[],
+): ReferencesOf {
+  const revisions = new Map(stored.map((revision) => [revision.digest, revision]))
+  return async (digest) => {
+    const { target, modifiedAt } = revisions.get(digest) ?? { target: digest, modifiedAt: 0 }
+    const key = `${digest} ${modifiedAt}`
+    const references =
+      known.get(key) ?? (await readReferences(driver, target, revisionMediaType(name, target)))
+    // What cannot be read now may be pushed again.
+    if (references.isKnown) known.set(key, references)
+    return references
+  }
+}
+
 type Look = {
   readonly stored: readonly StoredRevision[]
   readonly tags: readonly StoredTag[]
   readonly isYoung: IsYoung
+  readonly referencesOf: ReferencesOf
 }
 
 async function closeRepository(
-  { driver, policy, marks }: MarkContext,
+  { policy, marks }: MarkContext,
   name: RepoName,
-  { stored, tags, isYoung }: Look,
+  { stored, tags, isYoung, referencesOf }: Look,
 ): Promise<Closure> {
   const revisions = new Map(stored.map(({ digest, target }) => [digest, target]))
-  const known = new Map<Digest, StoredReferences>()
-  const referencesOf = async (digest: Digest): Promise<StoredReferences> => {
-    const target = revisions.get(digest) ?? digest
-    const references =
-      known.get(digest) ?? (await readReferences(driver, target, revisionMediaType(name, target)))
-    known.set(digest, references)
-    return references
-  }
   await Array.fromAsync(mapOrdered(revisions.keys(), walkWidth, referencesOf))
   const isRoot = ({ digest, modifiedAt }: StoredRevision): boolean =>
     policy.untagged === 'keep' || isYoung(revision(name, digest), modifiedAt)
-  const roots = [
-    ...stored.filter(isRoot).map(({ digest }) => digest),
-    ...tags.flatMap(({ current }) => current ?? []),
-  ]
+  // A torn tag means one of what it ever meant; `fsck` can tell which as long as they are there.
+  const meanings = tags.map(({ current, history }) => (current === undefined ? history : [current]))
+  const roots = [...stored.filter(isRoot).map(({ digest }) => digest), ...meanings.flat()]
   const closure = await closeOver({ roots, revisions, referencesOf })
   for (const digest of closure.manifests) {
     marks.blobs.add(digest).add(revisions.get(digest) ?? digest)
-    if (known.get(digest)?.isKnown) marks.followed.add(digest)
+    if (closure.read.has(digest)) marks.followed.add(digest)
   }
   for (const digest of closure.blobs) marks.blobs.add(digest)
   return closure

@@ -3,6 +3,7 @@ import type { RepoName } from '../lib/names.ts'
 import type { StoragePath } from '../storage/driver.ts'
 import {
   type Condemned,
+  type KnownReferences,
   type MarkContext,
   markRepository,
   type RepositoryMark,
@@ -73,10 +74,14 @@ export async function sweepLinks(
   const byName = new Map(repositories.map((mark) => [mark.name, mark.condemned]))
   const isSame = async ({ path, modifiedAt }: Condemned): Promise<boolean> =>
     (await linkTime(context.driver, path)) === modifiedAt
+  // Batches follow each other through one repository.
+  let known = new Map<RepoName, KnownReferences>()
   const all = repositories.flatMap(({ condemned }) => condemned)
   for (let start = 0; start < all.length; start += maxLinks) {
     const batch = all.slice(start, start + maxLinks)
-    const lookAgain = () => stillCondemned(context, batch, byName)
+    const names = new Set(batch.map(({ name }) => name))
+    known = new Map([...names].map((name) => [name, known.get(name) ?? new Map()]))
+    const lookAgain = () => stillCondemned(context, batch, { byName, known })
     if (await sweepBatch(context, batch, { lookAgain, isSame, onFate })) continue
     for (const item of all.slice(start + maxLinks)) onFate(item, 'left')
     return false
@@ -84,15 +89,21 @@ export async function sweepLinks(
   return true
 }
 
+type FirstLook = {
+  readonly byName: ReadonlyMap<RepoName, readonly Condemned[]>
+  readonly known: ReadonlyMap<RepoName, KnownReferences>
+}
+
 /** Marks the repositories of a batch again, where nothing may come in unnoticed any more. */
 async function stillCondemned(
   context: SweepContext,
   batch: readonly Condemned[],
-  byName: ReadonlyMap<RepoName, readonly Condemned[]>,
+  { byName, known }: FirstLook,
 ): Promise<ReadonlySet<Condemned>> {
   const still = new Set<Condemned>()
   for (const [name, items] of Map.groupBy(batch, (item) => item.name)) {
-    const mark = await markRepository(context, name, byName.get(name) ?? [])
+    const again = { ...context, known: known.get(name) }
+    const mark = await markRepository(again, name, byName.get(name) ?? [])
     const times = new Map(mark.condemned.map(({ path, modifiedAt }) => [path, modifiedAt]))
     for (const item of items) if (times.get(item.path) === item.modifiedAt) still.add(item)
   }

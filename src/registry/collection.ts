@@ -2,6 +2,7 @@ import type { Logger } from 'pino'
 import { mapOrdered } from '../lib/map-ordered.ts'
 import type { RepoName } from '../lib/names.ts'
 import type { StorageDriver } from '../storage/driver.ts'
+import { repositoriesRoot } from '../storage/layout.ts'
 import { findCondemnedBlobs, sweepBlobs } from './collection-blobs.ts'
 import {
   type MarkContext,
@@ -20,6 +21,7 @@ import { markStranger } from './collection-strangers.ts'
 import { sweepLinks } from './collection-sweep.ts'
 import { listRepositories } from './store-walk.ts'
 import { openSweep, type Sweep } from './sweeps.ts'
+import { namingFailures, UnreadableError } from './unreadable.ts'
 
 /** An upload that moved this recently is of a push under way, whatever the grace. */
 const minBusyMs = 60_000
@@ -54,9 +56,10 @@ export type CollectionParts = {
  * or `signal` is aborted, and then the rest is left to the next.
  */
 export async function collect(parts: CollectionParts): Promise<CollectionReport | undefined> {
-  if (parts.options.dryRun) return await run(parts, undefined)
-  await using sweep = await openSweep(parts.driver)
-  return sweep && (await run(parts, sweep))
+  const named = { ...parts, driver: namingFailures(parts.driver) }
+  if (parts.options.dryRun) return await run(named, undefined)
+  await using sweep = await openSweep(named.driver)
+  return sweep && (await run(named, sweep))
 }
 
 async function run(
@@ -103,7 +106,13 @@ async function markAll(context: Context): Promise<Findings> {
       log.warn({ repository: mark.name }, 'a manifest cannot be read: the repository is kept whole')
     found.push(mark)
   }
-  return { tree, marks: found, census: await findCondemnedBlobs(context, signal) }
+  const census = await findCondemnedBlobs(context, signal)
+  // A push makes this folder first, and nothing removes it.
+  if (census.count > 0 && (await driver.stat(repositoriesRoot)) === undefined) {
+    const reason = 'is not there, so every blob would seem to be unused: nothing is collected'
+    throw new UnreadableError(repositoriesRoot, reason)
+  }
+  return { tree, marks: found, census }
 }
 
 /** Counts as if everything that is condemned had been removed. */
@@ -130,6 +139,7 @@ async function removeAll(
   for (const { name } of marks.filter(isEmpty)) {
     if (await pruneRepository(driver, name)) tally.onRepository(name)
   }
+  for (const path of census.temporary) await driver.remove(path, { durable: false })
   await pruneFolders(driver, tree.folders)
   for (const folder of census.folders) await driver.removeEmpty(folder)
 }

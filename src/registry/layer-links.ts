@@ -5,6 +5,7 @@ import { blobData, blobFolder, layer, layerLink } from '../storage/layout.ts'
 import { isStorable } from './digester.ts'
 import { parseLink, readLink, writeLink } from './links.ts'
 import { settleSweeps } from './sweeps.ts'
+import { isNoted, noteUse } from './use.ts'
 
 /** A blob that a repository has. */
 export type LinkedBlob = {
@@ -50,11 +51,6 @@ function earlier(link: StoredStat | undefined, data: StoredStat): number {
   return Math.min(link?.modifiedAt ?? 0, data.modifiedAt)
 }
 
-/** A use this recent need not be noted again. */
-const noteAfterMs = 60_000
-/** Times of files may lag behind the clock by a tick of the kernel. */
-const lagMs = 100
-
 /**
  * As `findBlob`, and what is found will not be collected before its grace is over, so that a client may
  * be told that it need not push it.
@@ -77,16 +73,10 @@ export async function promiseBlob(
     ])
     const blob = await findBlob(driver, name, digest)
     if (blob === undefined || blob.target === noted) return blob
-    const isNoted = blob.usedAt < at - lagMs && blob.usedAt > at - noteAfterMs
-    if (isNoted && blob.target === digest) return blob
+    if (isNoted(blob.usedAt, at) && blob.target === digest) return blob
     noted = blob.target
-    // On a store that cannot be written there is no collection either.
     await noteUse(driver, [layerLink(name, digest), layerLink(name, noted), blobData(noted)])
   }
-}
-
-async function noteUse(driver: StorageDriver, paths: readonly StoragePath[]): Promise<void> {
-  await Promise.allSettled([...new Set(paths)].map((path) => driver.touch(path)))
 }
 
 /** What a collection might remove of a blob in a repository. */
@@ -103,28 +93,39 @@ export async function awaitSweeps(
   await settleSweeps(driver, sweepable(name, digest))
 }
 
-/**
- * Makes a stored blob one of the repository; resolves when that is durable and no collection can have
- * missed it. False, and no link, if a collection has removed the bytes.
- */
+/** Makes a stored blob one of the repository, durably; resolves as `secureLink` does. */
 export async function linkBlob(
   driver: StorageDriver,
   name: RepoName,
   digest: Digest,
 ): Promise<boolean> {
-  const link = layerLink(name, digest)
-  for (let isLinked = false; !isLinked; ) {
-    await writeLink(driver, link, digest)
+  await writeLink(driver, layerLink(name, digest), digest)
+  return await secureLink(driver, name, digest)
+}
+
+/**
+ * Resolves once no collection can have missed a layer link that was just written; writes it again if
+ * one has taken it. False, and no link, if one has removed the bytes.
+ */
+export async function secureLink(
+  driver: StorageDriver,
+  name: RepoName,
+  digest: Digest,
+): Promise<boolean> {
+  const isStored = async (): Promise<boolean> => (await driver.stat(blobData(digest))) !== undefined
+  for (;;) {
     await awaitSweeps(driver, name, digest)
-    const [data, target] = await Promise.all([
-      driver.stat(blobData(digest)),
-      readLink(driver, link),
+    const [hasBytes, target] = await Promise.all([
+      isStored(),
+      readLink(driver, layerLink(name, digest)),
     ])
-    if (data === undefined) {
-      await driver.remove(layer(name, digest), { durable: false })
-      return false
-    }
-    isLinked = target === digest
+    if (!hasBytes) break
+    if (target === digest) return true
+    await writeLink(driver, layerLink(name, digest), digest)
   }
-  return true
+  // Another push of the same blob may have brought the bytes by now, and rely on the link. If it was
+  // acknowledged before the link is out of its sight, the bytes are there after that.
+  const confirm = async (): Promise<boolean> => !(await isStored())
+  await driver.remove(layer(name, digest), { durable: false, confirm })
+  return false
 }

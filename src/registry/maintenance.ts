@@ -3,11 +3,13 @@ import type { Logger } from 'pino'
 import type { StorageDriver } from '../storage/driver.ts'
 import { trashRoot } from '../storage/layout.ts'
 import { type CollectionOptions, collect } from './collection.ts'
-import { prepareSweeps } from './sweeps.ts'
+import { buryDead, prepareSweeps } from './sweep-announcements.ts'
 import { purgeUploads } from './upload-purge.ts'
 
 /** How long a stop waits for the step that is under way. */
 const stopWithinMs = 5_000
+/** How often announcements of killed collections are looked for: each push of what is in one waits. */
+const sweepsEveryMs = 600_000
 
 export type MaintenanceParts = {
   readonly driver: StorageDriver
@@ -22,15 +24,18 @@ export type MaintenanceParts = {
   readonly isReadonly: () => Promise<boolean>
   /** Between 0 and 1. */
   readonly random?: () => number
+  /** How long an announcement must stand still to be of a collection that was killed. */
+  readonly patienceMs?: number
 }
 
 /**
- * Purges uploads at once and then every interval; collects every interval, the first time after a random
- * part of it, so that several processes on one store take turns. Disposing it stops both. Failures are
- * logged. It does not keep the process alive.
+ * Takes back what killed collections have announced, at once and then every few minutes. Purges uploads at
+ * once and then every interval; collects every interval, the first time after a random part of it, so that
+ * several processes on one store take turns. Disposing it stops all. Failures are logged. It does not keep
+ * the process alive.
  */
 export function startMaintenance(parts: MaintenanceParts): AsyncDisposable {
-  const { driver, log, purge, gc, random = Math.random } = parts
+  const { driver, log, purge, gc, patienceMs, random = Math.random } = parts
   const stop = new AbortController()
   const loops: Promise<void>[] = []
   const begin = (
@@ -39,21 +44,24 @@ export function startMaintenance(parts: MaintenanceParts): AsyncDisposable {
     everyMs: number,
     step: () => Promise<void>,
   ): void => {
+    let wasReadonly = false
     const guarded = async (): Promise<void> => {
-      if (await parts.isReadonly()) log.debug({ step: name }, 'left out: the store is read-only')
-      else {
+      const isReadonly = await parts.isReadonly()
+      // Once, not each time: it may stay so for long.
+      if (isReadonly && !wasReadonly)
+        log.info({ step: name }, 'left out from now on: the store is read-only')
+      wasReadonly = isReadonly
+      if (!isReadonly) {
         await step()
         await emptyTrash(driver, stop.signal)
       }
     }
     loops.push(repeat({ signal: stop.signal, log, name, firstMs, everyMs, step: guarded }))
   }
-  const prepare = async (): Promise<void> => {
-    if (!(await parts.isReadonly())) await prepareSweeps(driver)
-  }
-  const failed = (error: unknown): void =>
-    log.error({ err: error, step: 'preparation' }, 'maintenance failed')
-  loops.push(prepare().catch(failed))
+  begin('preparation', 0, sweepsEveryMs, () => prepareSweeps(driver))
+  begin('announcements', 0, sweepsEveryMs, () =>
+    buryDead(driver, { patienceMs, signal: stop.signal }),
+  )
   if (purge !== undefined) {
     begin('upload purge', 0, purge.intervalMs, async () => {
       const report = await purgeUploads({ ...parts, ...purge, signal: stop.signal })

@@ -2,6 +2,7 @@ import { isUtf8 } from 'node:buffer'
 import { type Digest, isDigest } from '../lib/digest.ts'
 import { checkDocument, invalid, isJson, type Json, listOf } from './manifest-check.ts'
 import {
+  isManifestFormat,
   isManifestType,
   isMediaType,
   isNonDistributable,
@@ -116,6 +117,10 @@ function chooseMediaType(document: Json, declared: string | undefined): string {
   if (own !== undefined && !isMediaType(own)) throw invalid('mediaType is not a media type')
   if (declared !== undefined && !isMediaType(declared)) {
     throw invalid('the Content-Type is not a media type')
+  }
+  for (const type of [own, declared]) {
+    if (type !== undefined && !isManifestFormat(type))
+      throw invalid(`${type} is not a media type of JSON, as those of manifests are`)
   }
   if (own === undefined) return declared ?? impliedMediaType(document)
   if (declared !== undefined && own.toLowerCase() !== declared.toLowerCase()) {

@@ -34,6 +34,14 @@ export function isManifestType(mediaType: string): boolean {
   return kindOf(mediaType) !== 'unknown' || isSchema1(mediaType)
 }
 
+/**
+ * True for a type that a manifest may be pushed under. It is served under it again: one that browsers
+ * render would let whoever may push run scripts with the login of whoever opens a link to it.
+ */
+export function isManifestFormat(mediaType: string): boolean {
+  return /^application\/(?:.*\+)?json$/i.test(mediaType) || isSchema1(mediaType)
+}
+
 /** True when `text` is a media type without parameters. */
 export function isMediaType(text: unknown): text is string {
   return typeof text === 'string' && grammar.test(text)

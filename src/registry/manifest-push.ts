@@ -66,7 +66,7 @@ export function createManifestPush({ driver, admission, tags }: PushOptions): Ma
       // Even if there was nothing to wait for: a collection may have come and gone while we wrote.
       const lost = await references.lost()
       if (lost.length === 0) return
-      await undo(arrival, past)
+      await undo(arrival, past, async () => (await references.lost()).length > 0)
       throw blobsUnknown(lost)
     }
     for (let absent = allOf(arrival); absent !== undefined; absent = await lookFor(arrival)) {
@@ -123,15 +123,24 @@ export function createManifestPush({ driver, admission, tags }: PushOptions): Ma
     return absent.content || absent.revision || absent.tags.length > 0 ? absent : undefined
   }
 
-  /** Tags that nobody else has set since mean again what they meant, as far as that still exists. */
-  async function undo({ name, digest }: Arrival, { hadRevision, meanings }: Past): Promise<void> {
+  /**
+   * Tags that nobody else has set since mean again what they meant, as far as that still exists. A push
+   * of the same manifest beside us may have been acknowledged, when everything was there again: so each
+   * thing goes only if, once it is out of sight, something is still lacking.
+   */
+  async function undo(
+    { name, digest }: Arrival,
+    { hadRevision, meanings }: Past,
+    isLacking: () => Promise<boolean>,
+  ): Promise<void> {
     for (const [tag, before] of meanings) {
       if (before === digest && hadRevision) continue
       const isThere = before && (await readLink(driver, revisionLink(name, before))) !== undefined
       const instead = isThere && before !== digest ? before : undefined
-      await tags.replace(name, tag, { digest, instead })
+      await tags.replace(name, tag, { digest, instead, isDue: isLacking })
     }
-    if (!hadRevision) await driver.remove(revision(name, digest), { durable: true })
+    if (hadRevision) return
+    await driver.remove(revision(name, digest), { durable: true, confirm: isLacking })
   }
 }
 

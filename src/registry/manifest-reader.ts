@@ -13,7 +13,7 @@ const maxCachedBytes = 32 * 1024 * 1024
 /** What keeping even an empty manifest costs. */
 const overheadBytes = 512
 /** Nothing larger is a manifest, whatever links to it. */
-const maxManifestBytes = 64 * 1024 * 1024
+export const maxManifestBytes = 64 * 1024 * 1024
 
 type Stored = MediaTypeHint & { readonly content: Buffer }
 

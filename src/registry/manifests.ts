@@ -6,8 +6,9 @@ import type { RepoName, Tag } from '../lib/names.ts'
 import type { StorageDriver } from '../storage/driver.ts'
 import { revision } from '../storage/layout.ts'
 import type { Admission } from './admission.ts'
+import { createManifestPromise } from './manifest-promise.ts'
 import { createManifestPush } from './manifest-push.ts'
-import { createManifestReader } from './manifest-reader.ts'
+import { createManifestReader, type ManifestReader } from './manifest-reader.ts'
 import { tagFolders } from './tag-names.ts'
 import type { Tags } from './tags.ts'
 
@@ -31,6 +32,12 @@ export type ManifestPush = {
 export type Manifests = {
   /** @throws MANIFEST_UNKNOWN */
   get(name: RepoName, reference: Tag | Digest): Promise<Manifest>
+  /**
+   * As `get`, for a client that asks whether it need push a manifest: one asked for by digest counts as
+   * used, so that a collection honours its grace from here even if no tag leads to it.
+   * @throws MANIFEST_UNKNOWN
+   */
+  promise(name: RepoName, reference: Tag | Digest): Promise<Manifest>
   /** What can be decided about a push before its bytes are there. @throws READ_ONLY */
   admit(): Promise<void>
   /**
@@ -73,31 +80,38 @@ export function createManifests({ driver, admission, tags }: ManifestsOptions): 
   }
 
   const untag = async (name: RepoName, digest: Digest): Promise<void> => {
-    const replace = (tag: Tag): Promise<void> =>
-      tags.replace(name, tag, { digest, instead: undefined })
-    await Array.fromAsync(mapOrdered(await tagFolders(driver, name), width, replace))
+    const remove = async (tag: Tag): Promise<void> => {
+      // From memory for most: only few of many tags mean the manifest.
+      if ((await tags.resolve(name, tag)) !== digest) return
+      await tags.replace(name, tag, { digest, instead: undefined })
+    }
+    await Array.fromAsync(mapOrdered(await tagFolders(driver, name), width, remove))
   }
 
-  return {
-    async get(name, reference) {
+  const readAs =
+    (readDigest: ManifestReader['read']): Manifests['get'] =>
+    async (name, reference) => {
       const manifest = isDigest(reference)
-        ? await reader.read(name, reference)
+        ? await readDigest(name, reference)
         : await getTagged(name, reference)
       if (manifest === undefined) throw new RegistryError('MANIFEST_UNKNOWN', { reference })
       return manifest
-    },
+    }
 
+  return {
+    get: readAs(reader.read),
+    promise: readAs(createManifestPromise({ driver, reader })),
     admit: admission.write,
     put: createManifestPush({ driver, admission, tags }),
 
     async delete(name, digest) {
       await admission.delete()
-      const isThere = (await reader.follow(name, digest)) !== undefined
-      // Tags first: after a crash in between, no tag leads nowhere.
-      if (isThere) await untag(name, digest)
-      if (!isThere || !(await driver.remove(revision(name, digest), { durable: true }))) {
+      if ((await reader.follow(name, digest)) === undefined)
         throw new RegistryError('MANIFEST_UNKNOWN', { digest })
-      }
+      // Tags first: after a crash in between, no tag leads nowhere.
+      await untag(name, digest)
+      // A collection may be faster: it is gone all the same.
+      await driver.remove(revision(name, digest), { durable: true })
       // A push beside us may have set a tag meanwhile. It looks after itself as long as it is under way.
       if ((await reader.follow(name, digest)) === undefined) await untag(name, digest)
     },

@@ -1,8 +1,6 @@
 import { type Digest, isDigest } from '../lib/digest.ts'
 import { RegistryError } from '../lib/errors.ts'
-import { mapOrdered } from '../lib/map-ordered.ts'
 import type { RepoName } from '../lib/names.ts'
-import { createSizedCache } from '../lib/sized-cache.ts'
 import { revisionLink } from '../storage/layout.ts'
 import { isStorable } from './digester.ts'
 import { createLinkReader } from './link-reader.ts'
@@ -11,12 +9,8 @@ import { readAnnotations, readManifest } from './manifest-document.ts'
 import { isMediaType } from './manifest-media-types.ts'
 import type { Manifest } from './manifests.ts'
 import type { ReferrerDescriptor, ReferrersOptions } from './referrers.ts'
-import { revisionDigests } from './revisions.ts'
 import { storedTag } from './stored-names.ts'
-
-/** Manifests whose subject is remembered: about 30 MiB. */
-const maxSubjects = 100_000
-const width = 16
+import { createSubjectIndex } from './subject-index.ts'
 
 /** Digests that may be of referrers, with what a referrers tag says of them. */
 export type Candidates = ReadonlyMap<Digest, ReferrerDescriptor | undefined>
@@ -39,11 +33,7 @@ export function createReferrerSources({
   tags,
 }: ReferrersOptions): ReferrerSources {
   const readLink = createLinkReader(driver)
-  // What a digest stands for never changes, so neither does its subject.
-  const subjects = createSizedCache<Digest, { readonly subject: Digest | undefined }>({
-    maxCost: maxSubjects,
-    costOf: () => 1,
-  })
+  const referrersOf = createSubjectIndex(driver)
 
   const get = async (name: RepoName, digest: Digest): Promise<Manifest | undefined> => {
     try {
@@ -58,16 +48,6 @@ export function createReferrerSources({
   const isRevision = async (name: RepoName, digest: Digest): Promise<boolean> =>
     (await readLink(revisionLink(name, digest))) === digest
 
-  const refersTo = async (name: RepoName, digest: Digest, subject: Digest): Promise<boolean> => {
-    const known = subjects.get(digest)
-    if (known !== undefined) return known.subject === subject
-    const manifest = await get(name, digest)
-    if (manifest === undefined) return false
-    const found = readManifest(manifest.content, manifest.mediaType)?.subject
-    subjects.set(digest, { subject: found })
-    return found === subject
-  }
-
   const listedByTag = async (name: RepoName, subject: Digest): Promise<ReferrerDescriptor[]> => {
     const tag = storedTag(referrersTag(subject))
     const digest = tag && (await tags.resolve(name, tag))
@@ -79,13 +59,8 @@ export function createReferrerSources({
     async find(name, subject) {
       const candidates = new Map<Digest, ReferrerDescriptor | undefined>()
       for (const entry of await listedByTag(name, subject)) candidates.set(entry.digest, entry)
-      const unlisted = (await revisionDigests(driver, name)).filter((one) => !candidates.has(one))
-      const look = async (digest: Digest): Promise<[Digest, boolean]> => [
-        digest,
-        await refersTo(name, digest, subject),
-      ]
-      for await (const [digest, isReferrer] of mapOrdered(unlisted, width, look)) {
-        if (isReferrer) candidates.set(digest, undefined)
+      for (const digest of await referrersOf(name, subject)) {
+        if (!candidates.has(digest)) candidates.set(digest, undefined)
       }
       return candidates
     },

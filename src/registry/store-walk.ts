@@ -6,6 +6,9 @@ import { blobsRoot, repositoriesRoot, repository } from '../storage/layout.ts'
 import { isStorable } from './digester.ts'
 import { storedRepository } from './stored-names.ts'
 
+/** All that finding things takes. */
+export type Lister = Pick<StorageDriver, 'list'>
+
 /** How much of a store is looked at at the same time, so that serving goes on beside it. */
 export const walkWidth = 8
 
@@ -20,7 +23,7 @@ export type RepositoryTree = {
 }
 
 /** Finds all repositories; memory grows with their names only. */
-export async function listRepositories(driver: StorageDriver): Promise<RepositoryTree> {
+export async function listRepositories(driver: Lister): Promise<RepositoryTree> {
   const tree: { [K in keyof RepositoryTree]: RepositoryTree[K][number][] } = {
     repositories: [],
     folders: [],
@@ -31,10 +34,12 @@ export async function listRepositories(driver: StorageDriver): Promise<Repositor
     const below: RepoName[] = []
     for await (const { self, children, strangers } of mapOrdered(level, walkWidth, look)) {
       if (self !== undefined) tree.repositories.push(self)
-      tree.strangers.push(...strangers)
-      below.push(...children)
+      for (const path of strangers) tree.strangers.push(path)
+      for (const name of children) {
+        tree.folders.push(name)
+        below.push(name)
+      }
     }
-    tree.folders.push(...below)
     level = below
   }
   return tree
@@ -47,7 +52,7 @@ type NamedFolder = {
   readonly strangers: readonly StoragePath[]
 }
 
-async function lookInto(driver: StorageDriver, path: RepoName | ''): Promise<NamedFolder> {
+async function lookInto(driver: Lister, path: RepoName | ''): Promise<NamedFolder> {
   const folder = path === '' ? repositoriesRoot : repository(path)
   const entries = (await driver.list(folder)) ?? []
   const children: RepoName[] = []
@@ -68,7 +73,7 @@ function isPart(name: string): boolean {
 }
 
 /** The digests that have a folder below `folder`, as links are kept: `<algorithm>/<hex>`. */
-export async function digestsIn(driver: StorageDriver, folder: StoragePath): Promise<Digest[]> {
+export async function digestsIn(driver: Lister, folder: StoragePath): Promise<Digest[]> {
   const digests: Digest[] = []
   for (const algorithm of await foldersIn(driver, folder)) {
     for (const hex of await foldersIn(driver, `${folder}/${algorithm}`)) {
@@ -81,7 +86,7 @@ export async function digestsIn(driver: StorageDriver, folder: StoragePath): Pro
 
 /** The digests of all blobs that have a folder, in groups of those that share a parent folder. */
 export async function* walkBlobs(
-  driver: StorageDriver,
+  driver: Lister,
 ): AsyncGenerator<{ readonly parent: StoragePath; readonly digests: readonly Digest[] }> {
   for (const algorithm of await foldersIn(driver, blobsRoot)) {
     for (const prefix of await foldersIn(driver, `${blobsRoot}/${algorithm}`)) {
@@ -97,9 +102,14 @@ export async function* walkBlobs(
 }
 
 /** Names of the folders in a folder. */
-export async function foldersIn(driver: StorageDriver, path: StoragePath): Promise<string[]> {
+export async function foldersIn(driver: Lister, path: StoragePath): Promise<string[]> {
   const entries = (await driver.list(path)) ?? []
   return entries.filter(({ kind }) => kind === 'folder').map(({ name }) => name)
+}
+
+/** True for the name of a file that a registry is writing, or was when it was killed. */
+export function isTemporary(name: string): boolean {
+  return /\.[0-9a-f-]{36}\.tmp$/.test(name)
 }
 
 export type Movement = {

@@ -1,8 +1,17 @@
 import { randomUUID } from 'node:crypto'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { RegistryError } from '../lib/errors.ts'
-import type { StorageDriver, StoragePath, StoredStat } from '../storage/driver.ts'
-import { sweepsRoot } from '../storage/layout.ts'
+import type { StorageDriver, StoragePath } from '../storage/driver.ts'
+import {
+  announceAll,
+  announcementOf,
+  announcementOfAll,
+  buryDead,
+  clearTemporary,
+  endAnnouncement,
+  listAnnouncements,
+  namesEverything,
+  outlast,
+} from './sweep-announcements.ts'
 
 /*
  * How a collection and the pushes beside it, in this process or another, keep out of each other's way
@@ -16,20 +25,22 @@ import { sweepsRoot } from '../storage/layout.ts'
  *
  * What a push relies on goes by the paths `layer`, `revision`, `tag` and `blobFolder` of layout.ts.
  *
+ * An announcement is a file `<run>.<batch>`, and says the same from its first moment to its last, so that
+ * whoever has read one need not read it again. The next batch, or what is left of one, is a new file, and
+ * the old one is removed only when that is there: at no moment is something about to be removed that no
+ * announcement names, and who lists them meets one or the other. `<run>.all` names everything.
+ *
  * Only a collection that was killed needs time: it is known by an announcement that nobody renews. How
- * long nothing changed is measured by whoever waits, on its own clock, so clocks need not agree.
+ * long nothing changed is measured by whoever waits, on its own clock, so clocks need not agree. A
+ * collection that finds that it was silent for too long is over for good: it may have been taken for dead,
+ * and somebody may rely by now on what it has found unused.
  */
 
 /** How often a living collection renews its announcement. */
 const beatMs = 5_000
-/** A collection that could not renew for this long removes nothing more. */
+/** A collection that could not renew for this long removes nothing more. The difference to what takes it
+ *  for dead is what one removal may take. */
 const maxSilenceMs = 15_000
-/** An announcement that stood still for this long, while somebody watched, is of a dead collection. The
- *  difference to `maxSilenceMs` is what one removal may take. */
-const deadAfterMs = 30_000
-const pollMs = 50
-/** The end of the name of an announcement that names everything, having no room to name anything. */
-const everything = '.all'
 
 /**
  * Resolves once no collection is about to remove any of `paths`; true if it had to wait for that, so
@@ -38,78 +49,71 @@ const everything = '.all'
 export async function settleSweeps(
   driver: StorageDriver,
   paths: readonly StoragePath[],
-  patienceMs = deadAfterMs,
+  patienceMs?: number,
 ): Promise<boolean> {
-  let waited = false
-  // Those that come after this listing look again after we have written, and see it.
-  for (const file of await announcements(driver)) {
-    if (await outlast(driver, file, { paths, patienceMs })) waited = true
-  }
-  return waited
-}
-
-async function announcements(driver: StorageDriver): Promise<StoragePath[]> {
-  return ((await driver.list(sweepsRoot)) ?? [])
-    .filter(({ kind, name }) => kind === 'file' && !name.endsWith('.tmp'))
-    .map(({ name }) => `${sweepsRoot}/${name}`)
-}
-
-/** Waits until the announcement names none of `paths`; false if it did not from the first. */
-async function outlast(
-  driver: StorageDriver,
-  file: StoragePath,
-  { paths, patienceMs }: { paths: readonly StoragePath[]; patienceMs: number },
-): Promise<boolean> {
-  const watch = createWatch(driver, file)
   for (let waited = false; ; waited = true) {
-    const { isGone, isNew, unchangedMs } = await watch()
-    if (isGone) return waited
-    if (isNew) {
-      const announced = await driver.read(file)
-      if (announced === undefined || !names(file, announced.content, paths)) return waited
-    }
-    if (unchangedMs >= patienceMs) {
-      await driver.remove(file, { durable: false })
-      return true
-    }
-    await sleep(pollMs)
+    // What is announced after this listing is looked at again after we have written, and seen as used.
+    const file = await findNaming(driver, paths)
+    if (file === undefined) return waited
+    await outlast(driver, file, { patienceMs })
   }
 }
 
-function names(file: StoragePath, content: Buffer, paths: readonly StoragePath[]): boolean {
-  return file.endsWith(everything) || paths.some((path) => content.includes(`\n${path}\n`))
-}
-
-type Look = {
-  readonly isGone: boolean
-  /** Whether it was written or touched since the last look. */
-  readonly isRenewed: boolean
-  /** Whether what it says may be new. */
-  readonly isNew: boolean
-  readonly unchangedMs: number
-}
-
-/** Makes a function that tells what happened to an announcement since it was called last. */
-function createWatch(driver: StorageDriver, file: StoragePath): () => Promise<Look> {
-  let last: StoredStat | undefined
-  let changedAt = 0
-  return async () => {
-    const stat = await driver.stat(file)
-    const isRenewed = stat?.modifiedAt !== last?.modifiedAt
-    if (isRenewed) changedAt = performance.now()
-    const isNew = isRenewed || stat?.version === undefined || stat.version !== last?.version
-    last = stat
-    const unchangedMs = performance.now() - changedAt
-    return { isGone: stat === undefined, isRenewed, isNew, unchangedMs }
+/** An announcement that names one of `paths`. */
+async function findNaming(
+  driver: StorageDriver,
+  paths: readonly StoragePath[],
+): Promise<StoragePath | undefined> {
+  for (;;) {
+    const files = await listAnnouncements(driver)
+    const names = await readNames(driver, files)
+    const isNamed = (named: ReadonlySet<StoragePath> | undefined): boolean =>
+      named !== undefined && paths.some((path) => named.has(path))
+    const found = files.find((file, index) => namesEverything(file) || isNamed(names[index]))
+    // One that is gone by now may have been followed by one that was not there to be listed.
+    if (found !== undefined || !names.includes(undefined)) return found
   }
+}
+
+type Names = Promise<ReadonlySet<StoragePath> | undefined>
+
+/**
+ * What announcements name, which every HEAD of a blob asks for while there are any. At the level of the
+ * module, because those who ask share nothing but the driver; each driver has its own.
+ */
+const known = new WeakMap<StorageDriver, Map<StoragePath, Names>>()
+
+/** What the announcements name, in their order; undefined for one that is gone. */
+async function readNames(
+  driver: StorageDriver,
+  files: readonly StoragePath[],
+): Promise<readonly Awaited<Names>[]> {
+  const ofDriver = known.get(driver) ?? new Map<StoragePath, Names>()
+  known.set(driver, ofDriver)
+  for (const file of ofDriver.keys()) if (!files.includes(file)) ofDriver.delete(file)
+  const look = (file: StoragePath): Names => {
+    const names = ofDriver.get(file) ?? parseNames(driver, file)
+    ofDriver.set(file, names)
+    // Nothing is remembered of one that could not be read.
+    const forget = () => ofDriver.delete(file)
+    void names.then((found) => found ?? forget(), forget)
+    return names
+  }
+  return await Promise.all(files.map(look))
+}
+
+async function parseNames(driver: StorageDriver, file: StoragePath): Names {
+  if (namesEverything(file)) return new Set()
+  const announced = await driver.read(file)
+  return announced && new Set(announced.content.toString('latin1').split('\n'))
 }
 
 export type Sweep = AsyncDisposable & {
   /** When it began, by the clock that stamps files. */
   readonly startedAt: number
-  /** Says that `paths`, and nothing else any more, are about to be removed. */
+  /** Says that `paths`, and nothing else any more, are about to be removed. Says nothing when unheard. */
   announce(paths: Iterable<StoragePath>): Promise<void>
-  /** True while the announcement is sure to be believed; ask before each removal. */
+  /** True while the announcement is sure to be believed; ask before each removal. Once false, always. */
   isHeard(): boolean
 }
 
@@ -120,56 +124,93 @@ export type Sweep = AsyncDisposable & {
  */
 export async function openSweep(
   driver: StorageDriver,
-  patienceMs = deadAfterMs,
+  patienceMs?: number,
 ): Promise<Sweep | undefined> {
-  const others = await Promise.all(
-    (await announcements(driver)).map((file) => bury(driver, file, patienceMs)),
-  )
-  if (others.includes(false)) return undefined
+  await buryDead(driver, { patienceMs })
+  if ((await listAnnouncements(driver)).length > 0) return undefined
   await clearTemporary(driver)
-  const list = `${sweepsRoot}/${randomUUID()}`
-  const own = [list, list + everything]
-  let heardAt = clocks()
-  const announce = async (paths: Iterable<StoragePath>): Promise<void> => {
-    const at = clocks()
-    try {
-      await driver.write(list, `\n${[...paths].join('\n')}\n`)
-    } catch (error) {
-      if (!isFull(error)) throw error
-      // Where there is no room for a list there is mostly still some for a name.
-      await (await driver.create(list + everything))?.[Symbol.asyncDispose]()
-    }
-    heardAt = at
-  }
-  const beat = async (): Promise<void> => {
-    const at = clocks()
-    const touched = await Promise.all(own.map((file) => driver.touch(file)))
-    if (touched.includes(true)) heardAt = at
-  }
-  await announce([])
-  const stats = await Promise.all(own.map((file) => driver.stat(file)))
-  const startedAt = stats.find((stat) => stat !== undefined)?.modifiedAt ?? Date.now()
-  // A failed beat shows in `isHeard` soon enough.
-  const timer = setInterval(() => void beat().catch(() => {}), beatMs).unref()
-  const sweep: Sweep = {
-    startedAt,
-    announce,
-    isHeard: () => elapsedMs(heardAt) < maxSilenceMs,
-    async [Symbol.asyncDispose]() {
-      clearInterval(timer)
-      // What stays is taken for dead before long.
-      await Promise.allSettled(own.map((file) => driver.remove(file, { durable: false })))
-    },
-  }
-  if ((await announcements(driver)).every((file) => own.includes(file))) return sweep
+  const { sweep, own } = await beginSweep(driver)
+  if ((await listAnnouncements(driver)).every((file) => own.has(file))) return sweep
   await sweep[Symbol.asyncDispose]()
   return undefined
 }
 
-/** Removes what killed collections were about to announce. One that is just beginning writes it again. */
-async function clearTemporary(driver: StorageDriver): Promise<void> {
-  for (const { name } of (await driver.list(sweepsRoot)) ?? []) {
-    if (name.endsWith('.tmp')) await driver.remove(`${sweepsRoot}/${name}`, { durable: false })
+async function beginSweep(
+  driver: StorageDriver,
+): Promise<{ readonly sweep: Sweep; readonly own: ReadonlySet<StoragePath> }> {
+  const publish = createPublisher(driver)
+  const own = new Set<StoragePath>()
+  const belief = createBelief()
+  let current = await publish([], own)
+  const announce = async (paths: Iterable<StoragePath>): Promise<void> => {
+    // Not after a silence: whoever took us for dead may rely on any of it.
+    if (!belief.isHeld()) return
+    const next = await publish(paths, own)
+    const last = current
+    current = next
+    if (last === next) return
+    if (!(await endAnnouncement(driver, last))) belief.end()
+    own.delete(last)
+  }
+  const beat = async (): Promise<void> => {
+    if (!belief.isHeld()) return
+    const file = current
+    const at = clocks()
+    if (await driver.touch(file)) belief.renew(at)
+    else if (file === current) belief.end()
+  }
+  // A failed beat shows in `isHeard` soon enough.
+  const timer = setInterval(() => void beat().catch(() => {}), beatMs).unref()
+  const startedAt = (await driver.stat(current))?.modifiedAt ?? Date.now()
+  const sweep: Sweep = {
+    ...{ startedAt, announce, isHeard: belief.isHeld },
+    async [Symbol.asyncDispose]() {
+      clearInterval(timer)
+      // What stays is taken for dead before long.
+      await Promise.allSettled([...own].map((file) => endAnnouncement(driver, file)))
+    },
+  }
+  return { sweep, own }
+}
+
+/** Makes a function that writes a run's next announcement, tells its name, and adds that to `own`. */
+function createPublisher(driver: StorageDriver) {
+  const run = randomUUID()
+  let batch = 0
+  return async (paths: Iterable<StoragePath>, own: Set<StoragePath>): Promise<StoragePath> => {
+    batch += 1
+    const list = announcementOf(run, batch)
+    own.add(list)
+    try {
+      await driver.write(list, `\n${[...paths].join('\n')}\n`)
+      return list
+    } catch (error) {
+      if (!isFull(error)) throw error
+    }
+    const all = announcementOfAll(run)
+    if (!own.has(all)) await announceAll(driver, all)
+    own.add(all)
+    return all
+  }
+}
+
+/** Whether others still take a collection for a living one, as far as it can know itself. */
+function createBelief() {
+  let heardAt = clocks()
+  let isOver = false
+  const isHeld = (): boolean => {
+    isOver ||= elapsedMs(heardAt) >= maxSilenceMs
+    return !isOver
+  }
+  return {
+    isHeld,
+    end(): void {
+      isOver = true
+    },
+    /** For a renewal that was begun at `at` and has ended; one that came too late counts for nothing. */
+    renew(at: Clocks): void {
+      if (isHeld()) heardAt = at
+    },
   }
 }
 
@@ -177,40 +218,13 @@ function isFull(error: unknown): boolean {
   return error instanceof RegistryError && error.code === 'STORAGE_FULL'
 }
 
-/**
- * Makes the folder of announcements, while there is room for a folder: on a full disk the next
- * collection is what makes room.
- */
-export async function prepareSweeps(driver: StorageDriver): Promise<void> {
-  const file = `${sweepsRoot}/${randomUUID()}.tmp`
-  await (await driver.create(file))?.[Symbol.asyncDispose]()
-  await driver.remove(file, { durable: false })
-}
-
-/** Removes an announcement that nobody renews; false if somebody does. */
-async function bury(
-  driver: StorageDriver,
-  file: StoragePath,
-  patienceMs: number,
-): Promise<boolean> {
-  const watch = createWatch(driver, file)
-  for (let looked = false; ; looked = true) {
-    const { isGone, isRenewed, unchangedMs } = await watch()
-    if (isGone) return true
-    if (isRenewed && looked) return false
-    if (unchangedMs >= patienceMs) {
-      await driver.remove(file, { durable: false })
-      return true
-    }
-    await sleep(pollMs)
-  }
-}
+type Clocks = { readonly wall: number; readonly steady: number }
 
 /** One clock goes on while the machine sleeps, the other is never set back. */
-function clocks(): { readonly wall: number; readonly steady: number } {
+function clocks(): Clocks {
   return { wall: Date.now(), steady: performance.now() }
 }
 
-function elapsedMs({ wall, steady }: ReturnType<typeof clocks>): number {
+function elapsedMs({ wall, steady }: Clocks): number {
   return Math.max(Date.now() - wall, performance.now() - steady)
 }

@@ -2,8 +2,8 @@ import type { Digest } from '../lib/digest.ts'
 import { RegistryError } from '../lib/errors.ts'
 import type { RepoName, Tag } from '../lib/names.ts'
 import { createTurns } from '../lib/turns.ts'
-import type { StorageDriver } from '../storage/driver.ts'
-import { tag as tagFolder, tagIndexLink, tagLink } from '../storage/layout.ts'
+import type { StorageDriver, StoragePath } from '../storage/driver.ts'
+import { currentLink, historyLink, tag as tagFolder, tagLink } from '../storage/layout.ts'
 import type { Admission } from './admission.ts'
 import { createLinkReader } from './link-reader.ts'
 import { writeLink } from './links.ts'
@@ -19,16 +19,20 @@ export type Tags = {
   /** Points a tag to a manifest; durable. */
   set(name: RepoName, tag: Tag, digest: Digest): Promise<void>
   /**
-   * Points a tag to `instead`, or removes it for undefined, if it means `digest`; durable. It asks
-   * nobody, being part of something that is admitted.
+   * Points a tag to `instead`, or removes it for undefined, if it means `digest`; durable. What a push
+   * beside us makes of the tag is never lost, but the tag may be absent for a moment. It asks nobody,
+   * being part of something that is admitted.
    */
-  replace(
-    name: RepoName,
-    tag: Tag,
-    change: { readonly digest: Digest; readonly instead: Digest | undefined },
-  ): Promise<void>
+  replace(name: RepoName, tag: Tag, change: TagChange): Promise<void>
   /** Removes the tag and nothing else. @throws MANIFEST_UNKNOWN, DELETE_DISABLED, READ_ONLY */
   delete(name: RepoName, tag: Tag): Promise<void>
+}
+
+export type TagChange = {
+  readonly digest: Digest
+  readonly instead: Digest | undefined
+  /** Asked when nobody else can set the tag unnoticed any more; false leaves it as it is. */
+  readonly isDue?: () => Promise<boolean>
 }
 
 export type TagsOptions = { readonly driver: StorageDriver; readonly admission: Admission }
@@ -39,63 +43,59 @@ export function createTags({ driver, admission }: TagsOptions): Tags {
   const hasManifest = createManifestFinder(driver)
   const resolve: Tags['resolve'] = (name, tag) => readLink(tagLink(name, tag))
   const tagNames = createTagNames(driver)
-  // Between a look at a tag and its removal no push of this process may come; for other processes the
-  // time between the two is too short to matter.
+  const hasAnything = async (name: RepoName): Promise<boolean> =>
+    (await hasManifest(name)) ||
+    (await tagNames(name, { limit: 1, after: undefined })).entries.length > 0
+  // Spares pushes of this process what one of another may meet: a tag that is gone for a moment.
   const inTurn = createTurns()
 
-  const write = async (name: RepoName, tag: Tag, digest: Digest): Promise<void> => {
-    await writeLink(driver, tagIndexLink(name, tag, digest), digest)
-    await writeLink(driver, tagLink(name, tag), digest)
+  const point = async (folder: StoragePath, digest: Digest): Promise<void> => {
+    await writeLink(driver, historyLink(folder, digest), digest)
+    await writeLink(driver, currentLink(folder), digest)
   }
-  const remove = (name: RepoName, tag: Tag): Promise<boolean> =>
-    driver.remove(tagFolder(name, tag), { durable: true })
 
   return {
     resolve,
-    set: (name, tag, digest) => inTurn(tagFolder(name, tag), async () => write(name, tag, digest)),
-
-    async list(name, page) {
-      const names = await tagNames(name)
-      if (names.length === 0 && !(await hasManifest(name))) {
-        throw new RegistryError('NAME_UNKNOWN', { name })
-      }
-      return pageOf(names, page)
+    async set(name, tag, digest) {
+      const folder = tagFolder(name, tag)
+      await inTurn(folder, () => point(folder, digest))
     },
 
-    replace: (name, tag, { digest, instead }) =>
-      inTurn(tagFolder(name, tag), async () => {
-        if ((await resolve(name, tag)) !== digest) return
-        if (instead === undefined) await remove(name, tag)
-        else await write(name, tag, instead)
-      }),
+    async list(name, page) {
+      const part = await tagNames(name, page)
+      if (part.entries.length === 0 && !(await hasAnything(name))) {
+        throw new RegistryError('NAME_UNKNOWN', { name })
+      }
+      return part
+    },
+
+    async replace(name, tag, { digest, instead, isDue = always }) {
+      // What the tag means is looked at where no other process can move it any more: one that does so
+      // before is seen, and one after makes it anew.
+      const confirm = async (folder: StoragePath): Promise<boolean> => {
+        if ((await readLink(currentLink(folder))) !== digest || !(await isDue())) return false
+        if (instead !== undefined) await point(folder, instead)
+        return instead === undefined
+      }
+      const folder = tagFolder(name, tag)
+      await inTurn(folder, async () => {
+        if ((await readLink(currentLink(folder))) !== digest) return
+        await driver.remove(folder, { durable: true, confirm })
+      })
+    },
 
     async delete(name, tag) {
       await admission.delete()
       await inTurn(tagFolder(name, tag), async () => {
         // A folder without a current link is no tag, it may be a push that is under way.
         const isTag = (await resolve(name, tag)) !== undefined
-        if (!isTag || !(await remove(name, tag)))
+        if (!isTag || !(await driver.remove(tagFolder(name, tag), { durable: true })))
           throw new RegistryError('MANIFEST_UNKNOWN', { tag })
       })
     },
   }
 }
 
-/** The part of a sorted list that a page is. */
-function pageOf<T extends string>(sorted: readonly T[], { limit, after }: Page): Listed<T> {
-  const start = after === undefined ? 0 : firstAfter(sorted, after)
-  const end = limit === undefined ? sorted.length : Math.min(start + limit, sorted.length)
-  // OCI distribution-spec "Listing Tags": for `n` of zero there must be no Link.
-  return { entries: sorted.slice(start, end), more: limit !== 0 && end < sorted.length }
-}
-
-function firstAfter(sorted: readonly string[], after: string): number {
-  let low = 0
-  let high = sorted.length
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if ((sorted[middle] ?? '') <= after) low = middle + 1
-    else high = middle
-  }
-  return low
+async function always(): Promise<boolean> {
+  return true
 }

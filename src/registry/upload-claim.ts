@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { StorageDriver, StoragePath, StoredWriter } from '../storage/driver.ts'
 import {
   claimedData,
+  copiedData,
   findData,
   listData,
   type Session,
@@ -21,7 +22,9 @@ import {
  *   2. copy it, to a name that is nobody's truth (`copy.<mine>`),
  *   3. rename the copy to `data.<mine>`: from here on nobody else can reach these bytes,
  *   4. look whether the session is still there and this is its only truth.
- * Killed after any of these steps, one `data…` is left, and holds everything acknowledged.
+ * Killed after any of these steps, one `data…` is left, and holds everything acknowledged. A copy that a
+ * killed taker leaves is as large as the upload, so the next one removes it: any that was there before
+ * its step 1 is of somebody who was killed, or who finds at his step 3 or 4 that he has lost the bytes.
  *
  * Why step 4: if D takes `data.B` while B itself is at step 2, then B's step 3 brings `data.B` back.
  * D's rename was before, so B sees D's file in step 4, removes its own and fails; D knows that whatever
@@ -49,8 +52,7 @@ export type Claim = {
 export async function claimUpload(driver: StorageDriver, session: Session): Promise<Claim> {
   const id = randomUUID()
   const mine = claimedData(session, id)
-  // Nobody's truth, so that a copy that is not whole never counts.
-  const copy = `${session.folder}/copy.${id}`
+  const copy = copiedData(session, id)
   while (!(await driver.move(session.data, mine, { durable: false }))) {
     const { path, void: others } = await findData(driver, session)
     if (path === session.data) continue

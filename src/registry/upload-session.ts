@@ -17,6 +17,8 @@ const uuid = '[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}'
 const sessionId = new RegExp(`^${uuid}$`)
 /** What has arrived: free, or claimed by some request. */
 const dataName = new RegExp(`^data(?:\\.${uuid})?$`)
+/** A copy that a taker makes, or a killed one was making; see upload-claim.ts. */
+const copyName = new RegExp(`^copy\\.${uuid}`)
 
 /** The session with this id. @throws BLOB_UPLOAD_UNKNOWN for what was never an id here, without a look */
 export function sessionOf(name: RepoName, id: UploadId): Session {
@@ -37,8 +39,14 @@ export async function startSession(driver: StorageDriver, name: RepoName): Promi
   // The one place where ids come from.
   const session = sessionOf(name, randomUUID() as UploadId)
   const wholeSeconds = new Date().toISOString().slice(0, 19)
-  await createFile(driver, session.startedAt, `${wholeSeconds}Z`)
-  await createFile(driver, session.data)
+  try {
+    await createFile(driver, session.startedAt, `${wholeSeconds}Z`)
+    await createFile(driver, session.data)
+  } catch (error) {
+    // Nobody learns the id of what did not fit.
+    await driver.remove(session.folder, { durable: false }).catch(() => {})
+    throw error
+  }
   return session
 }
 
@@ -46,6 +54,11 @@ export async function startSession(driver: StorageDriver, name: RepoName): Promi
 async function createFile(driver: StorageDriver, path: StoragePath, content = ''): Promise<void> {
   await using writer = await driver.create(path)
   if (content !== '') await writer?.write(Buffer.from(content))
+}
+
+/** Where the request `claim` makes its copy, which is nobody's truth. */
+export function copiedData(session: Session, claim: string): StoragePath {
+  return `${session.folder}/copy.${claim}`
 }
 
 /** Where the bytes lie while the request `claim` writes to them. */
@@ -56,7 +69,7 @@ export function claimedData(session: Session, claim: string): StoragePath {
 export type SessionData = {
   readonly path: StoragePath
   readonly size: number
-  /** Files that do not count; see `findData`. */
+  /** Files that do not count, all older than the answer; see `findData`. */
   readonly void: readonly StoragePath[]
 }
 
@@ -69,8 +82,8 @@ export async function findData(driver: StorageDriver, session: Session): Promise
   for (let hasSeenNone = false; ; ) {
     const free = await driver.stat(session.data)
     if (free !== undefined) return { path: session.data, size: free.size, void: [] }
-    const paths = await listData(driver, session)
-    if (paths === undefined) throw unknownUpload(session.id)
+    const { paths, copies } = (await listFiles(driver, session)) ?? {}
+    if (paths === undefined || copies === undefined) throw unknownUpload(session.id)
     // A session has a file from the start, as registry:2's do; without one it is being ended. Not at the
     // first sight: a file that is renamed while its folder is read may be missed.
     if (paths.length === 0 && hasSeenNone) throw unknownUpload(session.id)
@@ -81,7 +94,7 @@ export async function findData(driver: StorageDriver, session: Session): Promise
     const [largest, ...others] = files.sort(bySize)
     // All were renamed since they were listed: their holders have moved on, so look anew.
     if (largest !== undefined && largest.size >= 0)
-      return { ...largest, void: others.map(({ path }) => path) }
+      return { ...largest, void: [...others.map(({ path }) => path), ...copies] }
   }
 }
 
@@ -97,10 +110,16 @@ export async function listData(
   driver: StorageDriver,
   session: Session,
 ): Promise<readonly StoragePath[] | undefined> {
+  return (await listFiles(driver, session))?.paths
+}
+
+async function listFiles(driver: StorageDriver, session: Session) {
   const names = ((await driver.list(session.folder)) ?? []).map(({ name }) => name)
   // registry:2 leaves folders of ended sessions behind, which have everything but this.
   if (!names.includes('startedat')) return undefined
-  return names.filter((name) => dataName.test(name)).map((name) => `${session.folder}/${name}`)
+  const called = (pattern: RegExp): readonly StoragePath[] =>
+    names.filter((name) => pattern.test(name)).map((name) => `${session.folder}/${name}`)
+  return { paths: called(dataName), copies: called(copyName) }
 }
 
 export function unknownUpload(id: UploadId): RegistryError {

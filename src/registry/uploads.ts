@@ -127,7 +127,7 @@ export function createUploads({ driver, admission }: UploadsOptions): Uploads {
       await holding(session, algorithm, async (held) => {
         if (chunk !== undefined) await takeChunk(held, chunk, accept)
         await verify(driver, session, held, digest)
-        await held.claim.writer.sync()
+        await held.claim.writer.syncContent()
         await held.claim.close()
         await commitBlob(driver, { name, digest, session, data: held.claim.path })
       })

@@ -32,8 +32,13 @@ export type StoredWriter = AsyncDisposable & {
   readonly size: number
   /** Appends all of `bytes`, whose memory may be used again afterwards. @throws STORAGE_FULL */
   write(bytes: Uint8Array): Promise<void>
-  /** Resolves when the content survives power loss. @throws STORAGE_FULL */
+  /**
+   * Resolves when the content survives power loss, under its name or one that it had in the same folder
+   * before. @throws STORAGE_FULL
+   */
   sync(): Promise<void>
+  /** As `sync`, for content that is moved durably to another name next. @throws STORAGE_FULL */
+  syncContent(): Promise<void>
   /** Cuts the file to its first `size` bytes. */
   truncate(size: number): Promise<void>
 }
@@ -41,6 +46,23 @@ export type StoredWriter = AsyncDisposable & {
 export type Durability = {
   /** Whether it must survive power loss once it resolved, which costs a wait for the disk. */
   readonly durable: boolean
+}
+
+export type Removal = Durability & {
+  /**
+   * Is asked about a folder that nobody can reach by its name any more, with where it is meanwhile, and
+   * may change what is in it. False, or a failure, puts it back durably, unless something else has the
+   * name by then. Where a folder cannot be taken away in one step it is asked before, with `path`.
+   */
+  readonly confirm?: (folder: StoragePath) => Promise<boolean>
+}
+
+export type StorageSpace = {
+  /** Bytes that may still be written, and bytes in all. */
+  readonly free: number
+  readonly total: number
+  /** The same of files, or folders; undefined where nobody counts them. */
+  readonly files: { readonly free: number; readonly total: number } | undefined
 }
 
 /**
@@ -54,7 +76,8 @@ export interface StorageDriver {
   stat(path: StoragePath): Promise<StoredStat | undefined>
   /**
    * What is directly in a folder, in no order; undefined if there is no such folder. What no
-   * `StoragePath` can lead to is left out.
+   * `StoragePath` can lead to is left out. Rejects for a symbolic link to what is not there: it may be a
+   * disk that is not mounted, and whoever does not find it listed may take it for deleted.
    */
   list(path: StoragePath): Promise<readonly StoredEntry[] | undefined>
   /** A small file, and the stat that belongs to exactly this content. */
@@ -76,13 +99,13 @@ export interface StorageDriver {
   copy(from: StoragePath, to: StoragePath): Promise<boolean>
   /**
    * Removes a file, or a folder with all that is in it, at once for every onlooker. A folder goes by
-   * way of `trashRoot`; what a killed process left there is for anybody to `remove` from there.
+   * way of `trashRoot`; what a killed process left there is for anybody to `remove` from there. On a
+   * full disk, where that may be impossible, it goes piece by piece, files before folders.
    */
-  remove(path: StoragePath, options: Durability): Promise<boolean>
+  remove(path: StoragePath, options: Removal): Promise<boolean>
   /** Removes a folder if nothing is in it; true if it was removed. */
   removeEmpty(path: StoragePath): Promise<boolean>
   /** Sets the modification time to now, or to `at` (milliseconds since 1970). */
   touch(path: StoragePath, at?: number): Promise<boolean>
-  /** Bytes that may still be written, and bytes in all. */
-  space(): Promise<{ readonly free: number; readonly total: number }>
+  space(): Promise<StorageSpace>
 }

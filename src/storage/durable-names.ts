@@ -10,18 +10,21 @@ import { errorCode, ifPresent } from './filesystem-errors.ts'
  * for every link would be slow, so it is remembered which names are durable.
  *
  * Other processes remove and make folders too, so a name that was durable may by now stand for another
- * folder that is not. Hence inode and time of birth are remembered with it. As nothing is ever moved
- * except into the trash, the same folder under the same name has the same folders above it.
+ * folder that is not. Hence inode and time of birth are remembered with it. As no folder is ever moved
+ * except into the trash, or back, the same one under the same name has the same folders above it.
  */
 
 /** Makes the names of files and folders survive power loss. */
 export type DurableNames = {
   /** Makes what happened to the names in `folder` durable, and the folder's own name. */
   persistFolder(folder: string): Promise<void>
-  /** Makes the name of the file `path`, which `stats` belongs to, durable if it is not known to be. */
+  /**
+   * Makes the name of the file `path`, which `stats` belongs to, durable if it is not known that some
+   * name of it in this folder is: renamed within a folder, it survives under the one name or the other.
+   */
   persistFile(path: string, stats: BigIntStats): Promise<void>
-  /** To be told when a file came to the name `path` from another. */
-  forget(path: string): void
+  /** To be told when a file came to `folder` from another. */
+  forgetFile(folder: string): void
 }
 
 const maxRemembered = 10_000
@@ -59,12 +62,18 @@ export function createDurableNames(root: string): DurableNames {
     persistFolder,
     async persistFile(path, stats) {
       const identity = identify(stats)
-      if (isKnown(path, identity)) return
-      await persistFolder(dirname(path))
-      remember(path, identity)
+      const folder = dirname(path)
+      if (isKnown(fileIn(folder), identity)) return
+      await persistFolder(folder)
+      remember(fileIn(folder), identity)
     },
-    forget: (path) => known.delete(path),
+    forgetFile: (folder) => known.delete(fileIn(folder)),
   }
+}
+
+/** Where the last file is remembered that was made durable in a folder; no folder is called that. */
+function fileIn(folder: string): string {
+  return `${folder}/`
 }
 
 function isOutside(path: string, root: string): boolean {

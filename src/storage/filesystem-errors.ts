@@ -24,6 +24,11 @@ export async function ifPresent<T>(lookup: Promise<T>): Promise<T | undefined> {
   }
 }
 
+/** True if something failed because there is no room, or no quota left. */
+export function isFull(error: unknown): boolean {
+  return ['ENOSPC', 'EDQUOT'].includes(errorCode(error) ?? '')
+}
+
 const unwritable = 'the storage of the registry cannot be written'
 const tooManyFiles = 'the registry has too many files open'
 /** Refusals that are no fault of the request and may pass, and what clients are told of them. */
@@ -43,10 +48,8 @@ export async function withRoom<T>(change: Promise<T>): Promise<T> {
   try {
     return await change
   } catch (cause) {
-    const code = errorCode(cause)
-    if (code === 'ENOSPC' || code === 'EDQUOT')
-      throw new RegistryError('STORAGE_FULL', undefined, { cause })
-    const reason = refusals.get(code)
+    if (isFull(cause)) throw new RegistryError('STORAGE_FULL', undefined, { cause })
+    const reason = refusals.get(errorCode(cause))
     if (reason !== undefined) throw new RegistryError('UNAVAILABLE', { reason }, { cause })
     throw cause
   }

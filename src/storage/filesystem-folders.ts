@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto'
+import type { Dirent } from 'node:fs'
 import { lstat, mkdir, readdir, rename, rmdir, unlink } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { errorCode, ifPresent, isAbsence } from './filesystem-errors.ts'
 
 /** How often a folder may vanish between being made and being used before that is an error. */
-const maxAttempts = 100
+const maxAttempts = 300
 
 /**
  * Runs `attempt`, which needs `folder`. If that is missing it is made, with those above it, as often as
@@ -74,9 +75,15 @@ export async function replaceWhole(
   }
 }
 
-/** Removes a folder and all that is in it; somebody else may be at it too. */
+/**
+ * Removes a folder and all that is in it; somebody else may be at it too. Files first and by name, so
+ * that one that is removed in its place is no longer what it was from the first step on: `link`, `data`
+ * and `current` come before what stands beside them.
+ */
 export async function removeTree(path: string): Promise<void> {
-  for (const entry of (await ifPresent(readdir(path, { withFileTypes: true }))) ?? []) {
+  const entries = (await ifPresent(readdir(path, { withFileTypes: true }))) ?? []
+  const rank = (entry: Dirent): string => `${Number(entry.isDirectory())}${entry.name}`
+  for (const entry of entries.sort((a, b) => (rank(a) < rank(b) ? -1 : 1))) {
     const inner = `${path}/${entry.name}`
     await (entry.isDirectory() ? removeTree(inner) : ifPresent(unlink(inner)))
   }

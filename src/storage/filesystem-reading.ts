@@ -1,5 +1,5 @@
 import type { BigIntStats } from 'node:fs'
-import { constants, type FileHandle, open, readdir, stat } from 'node:fs/promises'
+import { constants, type FileHandle, lstat, open, readdir, stat } from 'node:fs/promises'
 import type { StoredEntry, StoredStat } from './driver.ts'
 import { errorCode, ifPresent, isAbsence } from './filesystem-errors.ts'
 
@@ -117,12 +117,19 @@ export async function listFolder(path: string): Promise<StoredEntry[] | undefine
     else if (entry.isDirectory()) listed.push({ name, kind: 'folder' })
     else {
       // A symbolic link, or a file system that does not tell.
-      const stats = await ifPresent(stat(`${path}/${name}`, { bigint: true }))
+      const stats = await lookBehind(`${path}/${name}`)
       const described = stats && describeStats(stats, 0)
       if (described !== undefined) listed.push({ name, kind: described.kind })
     }
   }
   return listed
+}
+
+/** What an entry is, or leads to; undefined if it has gone since it was listed. */
+async function lookBehind(path: string): Promise<BigIntStats | undefined> {
+  const stats = await ifPresent(stat(path, { bigint: true }))
+  if (stats !== undefined || (await ifPresent(lstat(path))) === undefined) return stats
+  throw new Error(`${path} leads to what is not there: a disk that is not mounted?`)
 }
 
 async function readEntries(path: string) {

@@ -53,7 +53,7 @@ export function createWriter({ file, stats, persistName }: WriterOptions): Store
     synced = Math.min(synced, to)
   }
 
-  const sync = async (): Promise<void> => {
+  const syncContent = async (): Promise<void> => {
     const reached = size
     try {
       await file.sync()
@@ -64,6 +64,10 @@ export function createWriter({ file, stats, persistName }: WriterOptions): Store
       throw error
     }
     synced = reached
+  }
+
+  const sync = async (): Promise<void> => {
+    await syncContent()
     if (isNamed) return
     await persistName(stats)
     isNamed = true
@@ -75,6 +79,7 @@ export function createWriter({ file, stats, persistName }: WriterOptions): Store
     },
     write: (bytes) => withRoom(write(bytes)),
     sync: () => withRoom(sync()),
+    syncContent: () => withRoom(syncContent()),
     truncate: (to) => withRoom(truncate(to)),
     [Symbol.asyncDispose]: () => file.close(),
   }

@@ -1,28 +1,21 @@
-import { randomUUID } from 'node:crypto'
-import {
-  constants,
-  copyFile,
-  type FileHandle,
-  open,
-  rmdir,
-  stat,
-  statfs,
-  unlink,
-  utimes,
-} from 'node:fs/promises'
+import { constants, copyFile, type FileHandle, open, stat, statfs, utimes } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
-import type { StorageDriver, StoragePath, StoredReader, StoredWriter } from './driver.ts'
+import type {
+  StorageDriver,
+  StoragePath,
+  StorageSpace,
+  StoredReader,
+  StoredWriter,
+} from './driver.ts'
 import { createDurableNames, type DurableNames } from './durable-names.ts'
 import { errorCode, ifPresent, isAbsence, withRoom } from './filesystem-errors.ts'
-import { inFolder, relocate, removeTree, replaceWhole } from './filesystem-folders.ts'
+import { inFolder, relocate, replaceWhole } from './filesystem-folders.ts'
 import { describeStats, fill, listFolder, openFile, readSmallFile } from './filesystem-reading.ts'
+import { type Disk, removing } from './filesystem-removal.ts'
 import { createWriter, writeAll } from './filesystem-writer.ts'
-import { trashRoot } from './layout.ts'
 
 const grammar = /^(?:\/(?!\.{1,2}(?:\/|$))[A-Za-z0-9._=-]+)+$/
 const { COPYFILE_EXCL, COPYFILE_FICLONE, O_APPEND, O_RDONLY, O_WRONLY } = constants
-
-type Disk = { readonly locate: (path: StoragePath) => string; readonly names: DurableNames }
 
 /**
  * Keeps everything in files below the folder `root`, which is made by the first write. Owner and modes
@@ -76,10 +69,11 @@ function writing(
     append: async (path) => withRoom(append(locate(path), names)),
     copy: async (from, to) => withRoom(copy(locate(from), locate(to))),
     async move(from, to, { durable }) {
-      const target = locate(to)
-      const isMoved = await withRoom(relocate(locate(from), target))
-      names.forget(target)
-      if (isMoved && durable) await withRoom(names.persistFolder(dirname(target)))
+      const [source, target] = [locate(from), locate(to)]
+      const isMoved = await withRoom(relocate(source, target))
+      const folder = dirname(target)
+      if (dirname(source) !== folder) names.forgetFile(folder)
+      if (isMoved && durable) await withRoom(names.persistFolder(folder))
       return isMoved
     },
     async touch(path, at = Date.now()) {
@@ -145,61 +139,14 @@ function copy(from: string, to: string): Promise<boolean> {
   })
 }
 
-function removing({ locate, names }: Disk): Pick<StorageDriver, 'remove' | 'removeEmpty'> {
-  return {
-    async remove(path, { durable }) {
-      const target = locate(path)
-      const grave = locate(`${trashRoot}/${randomUUID()}`)
-      const what = await withRoom(detach(target, grave))
-      if (what === undefined) return false
-      if (durable) await withRoom(names.persistFolder(dirname(target)))
-      // From here on it is gone for everybody. What cannot be deleted now stays in the trash.
-      if (what === 'folder') await removeTree(grave).catch(() => {})
-      return true
-    },
-    async removeEmpty(path) {
-      try {
-        await withRoom(rmdir(locate(path)))
-        return true
-      } catch (error) {
-        if (isAbsence(error) || isInUse(error)) return false
-        throw error
-      }
-    },
-  }
-}
-
-/** Takes a file away, or a folder to `grave`; undefined if nothing is there. */
-async function detach(target: string, grave: string): Promise<'file' | 'folder' | undefined> {
-  try {
-    await unlink(target)
-    return 'file'
-  } catch (error) {
-    if (isAbsence(error)) return undefined
-    // Linux says EISDIR, POSIX EPERM.
-    if (!['EISDIR', 'EPERM'].includes(errorCode(error) ?? '')) throw error
-  }
-  try {
-    return (await relocate(target, grave)) ? 'folder' : undefined
-  } catch (error) {
-    if (errorCode(error) !== 'EXDEV') throw error
-  }
-  // The trash is on another file system, or the folder is in a lower layer of a container image.
-  await removeTree(target)
-  return 'folder'
-}
-
-function isInUse(error: unknown): boolean {
-  // Other systems than Linux say EEXIST of a folder with something in it; EBUSY is a mount point.
-  return ['ENOTEMPTY', 'EEXIST', 'EBUSY'].includes(errorCode(error) ?? '')
-}
-
-async function space(root: string): Promise<{ free: number; total: number }> {
+async function space(root: string): Promise<StorageSpace> {
   // Before the first write there is no root; it will be made where the nearest folder above it is.
   for (let path = root; ; path = dirname(path)) {
     const stats = await ifPresent(statfs(path))
     if (stats !== undefined) {
-      return { free: stats.bavail * stats.bsize, total: stats.blocks * stats.bsize }
+      const { bavail, blocks, bsize, ffree, files } = stats
+      const counted = files > 0 ? { free: ffree, total: files } : undefined
+      return { free: bavail * bsize, total: blocks * bsize, files: counted }
     }
   }
 }

@@ -95,7 +95,17 @@ export function tag(name: RepoName, tagName: Tag): StoragePath {
 }
 
 export function tagLink(name: RepoName, tagName: Tag): StoragePath {
-  return `${tag(name, tagName)}/current/link`
+  return currentLink(tag(name, tagName))
+}
+
+/** What a tag means, by its folder, wherever that is. */
+export function currentLink(tagFolder: StoragePath): StoragePath {
+  return `${tagFolder}/current/link`
+}
+
+/** That a tag meant `digest`, by its folder, wherever that is. */
+export function historyLink(tagFolder: StoragePath, digest: Digest): StoragePath {
+  return `${tagFolder}/index${digestPath(digest)}/link`
 }
 
 export function tagIndex(name: RepoName, tagName: Tag, digest: Digest): StoragePath {
@@ -103,7 +113,7 @@ export function tagIndex(name: RepoName, tagName: Tag, digest: Digest): StorageP
 }
 
 export function tagIndexLink(name: RepoName, tagName: Tag, digest: Digest): StoragePath {
-  return `${tagIndex(name, tagName, digest)}/link`
+  return historyLink(tag(name, tagName), digest)
 }
 
 export function uploads(name: RepoName): StoragePath {

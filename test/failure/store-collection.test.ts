@@ -75,6 +75,8 @@ test.serial(
     })
     const pushing = Promise.all(Array.from({ length: 50 }, (_, index) => churn(part(index))))
     const pulling = Promise.all([101, 102, 103].map((index) => pullAlways(part(index))))
+    // Whatever goes wrong in it shows below, when the collections are over.
+    pushing.catch(() => {})
     const removed = await collectOften(root, 20).finally(() => {
       isOver = true
     })
@@ -125,17 +127,20 @@ test.serial(
       ...{ random: createRandom(index), repo: 'collect/killed', prefix: `c${index}` },
     })
     const pushing = Promise.all(Array.from({ length: 8 }, (_, index) => churn(part(index))))
+    pushing.catch(() => {})
     const random = createRandom(77)
     for (let round = 0; round < 5; round += 1) {
       const child = spawn(process.execPath, [collector, root, '1000'], {
         stdio: ['ignore', 'pipe', 'inherit'],
       })
       // Its first collection is over; it is killed in one of the next.
-      await once(child.stdout, 'data')
+      const closed = once(child, 'close')
+      const first = await Promise.race([once(child.stdout, 'data'), closed.then(() => undefined)])
+      t.truthy(first, 'a collection failed')
       child.stdout.resume()
       await delay(random(300))
       child.kill('SIGKILL')
-      await once(child, 'close')
+      await closed
       await buryCollections(root)
     }
     isOver = true

@@ -1,6 +1,6 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempDisposable, open } from 'node:fs/promises'
+import { constants, mkdtempDisposable, open } from 'node:fs/promises'
 import http from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -74,4 +74,29 @@ test('log: a pipe that nobody reads any more does not keep the process from endi
   child.kill('SIGTERM')
   const [code] = await once(child, 'exit')
   t.is(code, 0)
+})
+
+test('log: a reader that has gone before the last lines does not keep the process from ending', async (t) => {
+  await using folder = await mkdtempDisposable(join(tmpdir(), 'tidegate-log-'))
+  const path = join(folder.path, 'log')
+  await promisify(execFile)('mkfifo', [path])
+  const reader = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
+  const writer = await open(path, 'w')
+  await using backend = await startHttpBackend((_, res) => void res.end('{}'))
+  const { child } = await start(t, backend.url, writer.fd)
+  await writer.close()
+  await reader.close()
+  const exited = once(child, 'exit')
+  child.kill('SIGTERM')
+  t.deepEqual(await exited, [0, null])
+})
+
+test('log: a disk that is full stops neither the server nor its end', async (t) => {
+  await using full = await open('/dev/full', 'w')
+  await using backend = await startHttpBackend((_, res) => void res.end('{}'))
+  const { child, ask } = await start(t, backend.url, full.fd)
+  t.is(await ask(), 200)
+  const exited = once(child, 'exit')
+  child.kill('SIGTERM')
+  t.deepEqual(await exited, [0, null])
 })

@@ -172,8 +172,9 @@ export const lookupCases: DriverCases = {
   'space is told before anything was written, and after': async (t, { driver }) => {
     for (const prepare of [async () => {}, () => driver.write('/file', 'x')]) {
       await prepare()
-      const { free, total } = await driver.space()
+      const { free, total, files } = await driver.space()
       t.true(free > 0 && free <= total)
+      t.true(files === undefined || (files.free >= 0 && files.free <= files.total))
     }
   },
 }

@@ -103,4 +103,73 @@ export const removalCases: DriverCases = {
       t.deepEqual(await listNames(driver, trashRoot), [])
     }
   },
+
+  'a folder that may go is shown whole before, where nobody else finds it': async (
+    t,
+    { driver, again },
+  ) => {
+    await driver.write('/top/folder/inner/file', 'x')
+    const confirm = async (folder: string): Promise<boolean> => {
+      t.is(await readText(driver, `${folder}/inner/file`), 'x')
+      t.is(await again().stat('/top/folder'), undefined)
+      return true
+    }
+    t.true(await driver.remove('/top/folder', { durable: true, confirm }))
+    t.is(await driver.stat('/top/folder'), undefined)
+    t.deepEqual(await listNames(driver, trashRoot), [])
+    t.false(
+      await driver.remove('/top/folder', {
+        durable: true,
+        confirm: async () => t.fail() === undefined,
+      }),
+    )
+  },
+
+  'a folder that may not go comes back, as it was left, even where the one above it went': async (
+    t,
+    { driver, again },
+  ) => {
+    for (const options of [durable, passing]) {
+      await driver.write('/top/folder/file', 'x')
+      const confirm = async (folder: string): Promise<boolean> => {
+        await driver.write(`${folder}/file`, 'y')
+        await again().removeEmpty('/top')
+        return false
+      }
+      t.false(await driver.remove('/top/folder', { ...options, confirm }))
+      t.is(await readText(driver, '/top/folder/file'), 'y')
+    }
+    t.deepEqual(await listNames(driver, trashRoot), [])
+  },
+
+  'a folder comes back when the look at it fails': async (t, { driver }) => {
+    await driver.write('/top/folder/file', 'x')
+    const confirm = () => Promise.reject(new Error('no look'))
+    const removal = driver.remove('/top/folder', { durable: true, confirm })
+    await t.throwsAsync(removal, { message: 'no look' })
+    t.is(await readText(driver, '/top/folder/file'), 'x')
+  },
+
+  'what has the name of a folder by the time it should come back stays': async (t, { driver }) => {
+    for (const name of ['/top/folder', '/top/folder/new']) {
+      await driver.write('/top/folder/file', 'x')
+      const confirm = async (): Promise<boolean> => {
+        await driver.write(name, 'y')
+        return false
+      }
+      t.true(await driver.remove('/top/folder', { durable: true, confirm }))
+      t.is(await readText(driver, name), 'y')
+      t.is(await driver.stat('/top/folder/file'), undefined)
+      t.deepEqual(await listNames(driver, trashRoot), [])
+      await driver.remove('/top/folder', passing)
+    }
+  },
+
+  'of a file that is removed nothing is asked': async (t, { driver }) => {
+    await driver.write('/file', 'x')
+    t.true(
+      await driver.remove('/file', { durable: true, confirm: async () => t.fail() === undefined }),
+    )
+    t.is(await driver.stat('/file'), undefined)
+  },
 }

@@ -128,7 +128,7 @@ const spoiled = fc.oneof(
       text.replace('"schemaVersion":2', '"schemaVersion":2,"annotations":{"\\ud800":"\\udfff"}'),
       `${'['.repeat(200_000)}${']'.repeat(200_000)}`,
       '{"a":'.repeat(100_000),
-      `{"schemaVersion":2,"mediaType":"application/x-deep","a":${'['.repeat(100_000)}${']'.repeat(100_000)}}`,
+      `{"schemaVersion":2,"mediaType":"application/x-deep+json","a":${'['.repeat(100_000)}${']'.repeat(100_000)}}`,
       `{"schemaVersion":2,"layers":[${Array(5000)
         .fill(JSON.stringify({ mediaType: 'a/b', digest: layer.digest, size: 7 }))
         .join()}],"config":{}}`,

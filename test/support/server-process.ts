@@ -66,13 +66,13 @@ export async function startServerProcess(
   }
 }
 
-type Measures = Pick<
+export type Measures = Pick<
   ServerProcess,
   'peakMemory' | 'memory' | 'writtenToDisk' | 'cpuSeconds' | 'openFiles' | 'openTargets'
 >
 
 /** What the system tells of a process; proc(5). */
-function measuresOf(pid: number): Measures {
+export function measuresOf(pid: number): Measures {
   const proc = async (name: string): Promise<string> => readFile(`/proc/${pid}/${name}`, 'utf8')
   const field = (text: string, name: string): number =>
     Number(new RegExp(`^${name}:\\s+([0-9]+)`, 'm').exec(text)?.[1])

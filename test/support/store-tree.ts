@@ -8,13 +8,15 @@ export type StoreTree = {
   readonly blobs: ReadonlyMap<string, Buffer>
   /** Content of every link, by its path below `repositories`. */
   readonly links: ReadonlyMap<string, string>
-  /** Paths below the version folder of files that are neither blob nor link nor upload. */
+  /** Paths below the version folder of files that should not be there for long: neither blob nor link nor upload. */
   readonly others: readonly string[]
   /** Paths below `repositories` of the files of upload sessions. */
   readonly uploads: readonly string[]
 }
 
 const version = 'docker/registry/v2'
+/** Kept for announcements on a full disk; always there. */
+const reserve = 'tidegate/sweeps/spare'
 
 export async function readStore(root: string): Promise<StoreTree> {
   const base = join(root, version)
@@ -31,7 +33,7 @@ export async function readStore(root: string): Promise<StoreTree> {
     else if (/^repositories\/.*\/link$/.test(name)) {
       links.set(relative('repositories', name), await readFile(path, 'latin1'))
     } else if (name.includes('/_uploads/')) uploads.push(relative('repositories', name))
-    else others.push(name)
+    else if (name !== reserve) others.push(name)
   }
   return { blobs, links, others, uploads }
 }

@@ -9,6 +9,7 @@ import { createFilesystemDriver } from '../../src/storage/filesystem.ts'
 import {
   blobData,
   layerLink,
+  repositoriesRoot,
   revisionLink,
   tagIndexLink,
   tagLink,
@@ -81,6 +82,8 @@ export async function createTestStore(): Promise<TestStore> {
   }
   const blob: TestStore['blob'] = async (content, algorithm) => {
     const digest = digestOf(content, algorithm)
+    // As any push does first.
+    await mkdir(root + repositoriesRoot, { recursive: true })
     await file(blobData(digest), content)
     return digest
   }

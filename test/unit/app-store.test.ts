@@ -54,3 +54,16 @@ test('store: a folder that cannot be made or used is one problem, with its path'
     message: /^storage\.filesystem\.rootdirectory: .*\/file\b/,
   })
 })
+
+test('store: one that is read-only by configuration is served, and nothing is kept up', async (t) => {
+  await using first = await startEmbedded({ 'storage.maintenance.uploadpurging.enabled': 'false' })
+  await leaveUpload(first.root)
+  await using second = await startEmbedded({
+    'storage.filesystem.rootdirectory': first.root,
+    'storage.maintenance.readonly.enabled': 'true',
+    'storage.gc.interval': '1ms',
+  })
+  t.true(second.lines.some(({ msg }) => /^read-only by configuration/.test(String(msg))))
+  await sleep(200)
+  t.is((await readdir(join(first.root, uploads))).length, 1)
+})

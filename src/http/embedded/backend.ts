@@ -8,8 +8,10 @@ import { type EmbeddedOptions, type Endpoint, handlerFor } from './endpoint.ts'
 import { createCatalogEndpoint, createTagsEndpoint } from './listings.ts'
 import { createManifestEndpoint } from './manifests.ts'
 import { createReferrersEndpoint } from './referrers.ts'
+import { withAllow } from './refused-methods.ts'
 import { ClientGone } from './request-body.ts'
 import { limitDelivery } from './sending.ts'
+import { withoutSniffing } from './served-types.ts'
 import { createUploadEndpoint, createUploadsEndpoint } from './uploads.ts'
 
 /** The embedded registry as what answers the requests of a front. */
@@ -20,7 +22,7 @@ export function createEmbeddedBackend(registry: Registry, options: EmbeddedOptio
       try {
         await dispatch(exchange)
       } catch (error) {
-        if (!(error instanceof ClientGone)) throw error
+        if (!(error instanceof ClientGone)) throw withAllow(error, exchange.route)
         exchange.res.destroy()
       }
       limitDelivery(exchange.res, options.idleTimeoutMs)
@@ -48,13 +50,13 @@ function createDispatch(
       case 'base':
         return await handlerFor(base, exchange)(exchange, route)
       case 'blob':
-        return await handlerFor(blob, exchange)(exchange, route)
+        return await handlerFor(blob, exchange)(withoutSniffing(exchange), route)
       case 'uploads':
         return await handlerFor(uploads, exchange)(exchange, route)
       case 'upload':
         return await handlerFor(upload, exchange)(exchange, route)
       case 'manifest':
-        return await handlerFor(manifest, exchange)(exchange, route)
+        return await handlerFor(manifest, exchange)(withoutSniffing(exchange), route)
       case 'tags':
         return await handlerFor(tags, exchange)(exchange, route)
       case 'catalog':

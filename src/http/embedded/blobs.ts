@@ -3,7 +3,7 @@ import { parseByteRange } from '../../lib/ranges.ts'
 import type { Blobs } from '../../registry/blobs.ts'
 import type { RoutedExchange } from '../exchange.ts'
 import { sendReply } from '../reply.ts'
-import { entityTag, isKnownToClient, rangeHeader } from './conditions.ts'
+import { entityTag, isKnownToClient, rangeHeader, requireMatch } from './conditions.ts'
 import { isVerifiable } from './digests.ts'
 import { type EmbeddedOptions, type Endpoint, type RouteOf, sendEmpty } from './endpoint.ts'
 import { sendStored } from './sending.ts'
@@ -53,8 +53,9 @@ function requireKnowable({ digest }: RouteOf<'blob'>): void {
   if (!isVerifiable(digest)) throw new RegistryError('BLOB_UNKNOWN', { digest })
 }
 
-/** Answers 304 if the client has the blob already. */
+/** Answers 304 if the client has the blob already. @throws PRECONDITION_FAILED */
 function sendUnlessKnown(exchange: RoutedExchange, route: RouteOf<'blob'>): boolean {
+  requireMatch(exchange.req, route.digest)
   if (!isKnownToClient(exchange.req, route.digest)) return false
   sendReply(exchange, { status: 304, headers: [...exchange.headers(), ...identityHeaders(route)] })
   return true

@@ -6,7 +6,8 @@ import type { Manifest } from '../../registry/manifests.ts'
 import type { Registry } from '../../registry/registry.ts'
 import type { RoutedExchange } from '../exchange.ts'
 import { sendReply } from '../reply.ts'
-import { entityTag, isKnownToClient } from './conditions.ts'
+import { createConditions } from './conditional-changes.ts'
+import { entityTag, isKnownToClient, requireMatch } from './conditions.ts'
 import { isVerifiable, requireVerifiable } from './digests.ts'
 import {
   type EmbeddedOptions,
@@ -18,6 +19,7 @@ import {
 import { parseQuery } from './query.ts'
 import { bodyLength, createRequestBody } from './request-body.ts'
 import { sendBytes } from './sending.ts'
+import { servedType } from './served-types.ts'
 
 /** Tags that one push may set; more is 414, as OCI distribution-spec "Pushing manifests" has it. */
 const maxTagParameters = 100
@@ -29,19 +31,26 @@ export function createManifestEndpoint(
   { manifests, tags }: Registry,
   options: EmbeddedOptions,
 ): Endpoint<'manifest'> {
-  const get = async (exchange: RoutedExchange, route: RouteOf<'manifest'>): Promise<void> => {
-    requireKnowable(route)
-    sendManifest(exchange, route, await manifests.get(route.name, route.reference))
-  }
+  const { requireDue, ifDue } = createConditions(manifests)
   return {
-    GET: get,
-    HEAD: get,
-    async PUT(exchange, { name, reference }) {
+    async GET(exchange, route) {
+      requireKnowable(route)
+      sendManifest(exchange, route, await manifests.get(route.name, route.reference))
+    },
+    async HEAD(exchange, route) {
+      requireKnowable(route)
+      // Its answer may keep the client from pushing the manifest.
+      sendManifest(exchange, route, await manifests.promise(route.name, route.reference))
+    },
+    async PUT(exchange, route) {
+      const { name, reference } = route
       const target = pushTarget(exchange, reference)
       const mediaType = bareMediaType(exchange.req.headers['content-type'])
       await manifests.admit()
+      await requireDue(exchange, route)
       const content = await receiveManifest(exchange, options)
-      const { digest, subject } = await manifests.put(name, { ...target, mediaType, content })
+      const push = { ...target, mediaType, content }
+      const { digest, subject } = await ifDue(exchange, route, () => manifests.put(name, push))
       sendEmpty(exchange, 201, [
         ...['Location', locationOf(`/v2/${name}/manifests/${digest}`, exchange, options)],
         ...['Docker-Content-Digest', digest],
@@ -53,8 +62,9 @@ export function createManifestEndpoint(
     async DELETE(exchange, route) {
       const { name, reference } = route
       requireKnowable(route)
-      if (isDigest(reference)) await manifests.delete(name, reference)
-      else await tags.delete(name, reference)
+      await ifDue(exchange, route, () =>
+        isDigest(reference) ? manifests.delete(name, reference) : tags.delete(name, reference),
+      )
       sendEmpty(exchange, 202, [])
     },
   }
@@ -76,12 +86,13 @@ function sendManifest(
   manifest: Manifest,
 ): void {
   const digest = isDigest(reference) ? reference : manifest.digest
+  requireMatch(exchange.req, digest)
   const identity = ['Docker-Content-Digest', digest, 'ETag', entityTag(digest)]
   if (isKnownToClient(exchange.req, digest)) {
     sendReply(exchange, { status: 304, headers: [...exchange.headers(), ...identity] })
     return
   }
-  const headers = ['Content-Type', manifest.mediaType, ...identity]
+  const headers = ['Content-Type', servedType(manifest.mediaType), ...identity]
   sendBytes(exchange, { status: 200, headers }, manifest.content)
 }
 

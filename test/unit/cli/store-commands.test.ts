@@ -4,9 +4,11 @@ import { describeCheck } from '../../../src/cli/fsck.ts'
 import { describeCollection, gcOptions } from '../../../src/cli/gc.ts'
 import { changeReadonly } from '../../../src/cli/readonly.ts'
 import { describeBytes, requireStore, runStoreWork } from '../../../src/cli/store-command.ts'
+import { RegistryError } from '../../../src/lib/errors.ts'
 import { StartupError } from '../../../src/lib/startup-error.ts'
 import { checkStore } from '../../../src/registry/check.ts'
 import { collect } from '../../../src/registry/collection.ts'
+import { UnreadableError } from '../../../src/registry/unreadable.ts'
 import { layerLink, readonlyMark } from '../../../src/storage/layout.ts'
 import { createTestStore, digestOf, repo } from '../../support/store.ts'
 
@@ -14,7 +16,9 @@ const log = pino({ level: 'silent' })
 
 test('store commands: a configuration with an upstream has no store, and that is said', async (t) => {
   const open = async () => ({ upstream: 'http://registry:5000' })
-  const error = await t.throwsAsync(requireStore(open, undefined), { instanceOf: StartupError })
+  const error = await t.throwsAsync(requireStore(open, undefined, 'read'), {
+    instanceOf: StartupError,
+  })
   t.regex(error.message, /upstream\.url: http:\/\/registry:5000: /)
 })
 
@@ -83,9 +87,22 @@ test.serial(
     t.teardown(() => {
       process.exitCode = 0
     })
-    const refused = Object.assign(new Error('EACCES: permission denied'), { code: 'EACCES' })
+    const refused = Object.assign(new Error('EACCES: permission denied'), {
+      ...{ code: 'EACCES', syscall: 'open' },
+    })
     await runStoreWork(() => Promise.reject(refused))
-    t.is(process.exitCode, 1)
+    t.is(process.exitCode, 74)
+    process.exitCode = 0
+    await runStoreWork(() => Promise.reject(new RegistryError('STORAGE_FULL')))
+    t.is(process.exitCode, 74)
+    process.exitCode = 0
+    await runStoreWork(() => Promise.reject(new UnreadableError('/blobs', 'is not there')))
+    t.is(process.exitCode, 74)
+    const misuse = Object.assign(new TypeError('ours'), { code: 'ERR_INVALID_ARG_TYPE' })
+    await t.throwsAsync(
+      runStoreWork(() => Promise.reject(misuse)),
+      { is: misuse },
+    )
     await t.throwsAsync(
       runStoreWork(() => Promise.reject(new TypeError('ours'))),
       { message: 'ours' },

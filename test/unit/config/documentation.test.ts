@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import test from 'ava'
+import { parse } from 'yaml'
 import { findOutdated } from '../../../scripts/generate-configuration-doc.ts'
 import { listImplemented } from '../../../src/config/keys.ts'
 import { loadConfig } from '../../../src/config/load.ts'
@@ -49,6 +50,22 @@ test('conf/config.full.yml loads with every example switched on', async (t) => {
   t.deepEqual(config.cors?.origins, ['https://ui.example'])
   t.is(config.upstream?.tls.servername, 'registry.internal')
 })
+
+for (const [name, isFront] of [
+  ['docker-compose.yml', true],
+  ['docker-compose.standalone.yml', false],
+] as const) {
+  test(`${name} configures a registry behind TLS and passwords without a warning`, async (t) => {
+    const compose = parse(await readFile(new URL(`../${name}`, conf), 'utf8'))
+    const { config, warnings } = await loadConfig({ env: compose.services.tidegate.environment })
+    t.deepEqual(warnings, [])
+    t.is(config.upstream !== undefined, isFront)
+    t.truthy(config.http.tls)
+    t.is(config.auth.htpasswd?.path, '/auth/htpasswd')
+    const folders = compose.services[isFront ? 'registry' : 'tidegate'].volumes
+    t.true(folders.includes(`./data:${config.storage.filesystem.rootdirectory}`))
+  })
+}
 
 /** Removes one mark from every key that is commented out; descriptions have one space after theirs. */
 function switchOn(text: string): string {

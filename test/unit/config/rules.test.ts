@@ -1,6 +1,6 @@
 import { mkdtempDisposable, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import test from 'ava'
 import { loadConfig } from '../../../src/config/load.ts'
 import { load, problemsOf, UPSTREAM } from './load-text.ts'
@@ -357,4 +357,61 @@ ${UPSTREAM}`)
     warnings.map((line) => line.split(': ')[1]),
     ['health', 'storage'],
   )
+})
+
+const isOwnProblem = test.macro({
+  async exec(t, text: string, line: RegExp) {
+    const problems = await problemsOf(text)
+    t.is(problems.length, 1, problems.join('\n'))
+    t.regex(problems[0] ?? '', line)
+  },
+  title: (title = '') => `problem: ${title}`,
+})
+test(
+  'a pull-through cache, which would be an open registry instead',
+  isOwnProblem,
+  'proxy: {remoteurl: https://registry-1.docker.io, username: u, password: p}',
+  /1:9: proxy\.remoteurl: there is no pull-through cache.*name that in `upstream`/,
+)
+test(
+  'a prefix, under which no client would find the registry',
+  isOwnProblem,
+  'http: {prefix: /registry/}',
+  /1:8: http\.prefix: the API is served at \/v2\/.*remove the key/,
+)
+test(
+  'a storage that there is not, once for all of its keys',
+  isOwnProblem,
+  'storage: {s3: {bucket: b, region: r, secretkey: s}}',
+  /1:11: storage\.s3: not in this version/,
+)
+test('a prefix beside upstream', isWarning, 'http: {prefix: /r/}', /http\.prefix: no effect/)
+test(
+  'a cache beside upstream',
+  isWarning,
+  'proxy: {remoteurl: https://registry-1.docker.io}',
+  /proxy\.remoteurl: no effect/,
+)
+
+test('log.level: warning, as logrus calls it, is warn', async (t) => {
+  t.is((await load('log: {level: Warning}')).config.log.level, 'warn')
+  t.is((await load('loglevel: warning')).config.log.level, 'warn')
+  t.regex((await problemsOf('log: {level: fatal}'))[0] ?? '', /one of error, warn, info, debug/)
+})
+
+test('storage: upkeep may have intervals longer than a timer', async (t) => {
+  const { config } = await load(
+    'storage: {gc: {interval: 30d, grace: 60d}, maintenance: {uploadpurging: {age: 2400h, interval: 600h}}}',
+  )
+  const day = 86_400_000
+  t.is(config.storage.gc.interval, 30 * day)
+  t.is(config.storage.gc.grace, 60 * day)
+  t.is(config.storage.maintenance.uploadpurging.age, 100 * day)
+  t.is(config.storage.maintenance.uploadpurging.interval, 25 * day)
+  t.regex((await problemsOf('storage: {gc: {interval: 0s}}'))[0] ?? '', /longer than 0/)
+})
+
+test('storage: a relative folder is one of the working directory, and is shown in full', async (t) => {
+  const { config } = await load('storage: {filesystem: {rootdirectory: some/folder}}')
+  t.is(config.storage.filesystem.rootdirectory, resolve('some/folder'))
 })

@@ -3,12 +3,16 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'ava'
 import { type AdmissionOptions, createAdmission } from '../../../src/registry/admission.ts'
+import type { StorageDriver } from '../../../src/storage/driver.ts'
 import { createFilesystemDriver } from '../../../src/storage/filesystem.ts'
 import { readonlyMark } from '../../../src/storage/layout.ts'
 
-async function open(options: Partial<AdmissionOptions> = {}) {
+async function open(
+  options: Partial<AdmissionOptions> = {},
+  wrap = (driver: StorageDriver): StorageDriver => driver,
+) {
   const directory = await mkdtempDisposable(join(tmpdir(), 'tidegate-admission-'))
-  const driver = createFilesystemDriver({ root: directory.path })
+  const driver = wrap(createFilesystemDriver({ root: directory.path }))
   const defaults = { readonly: false, deleteEnabled: true, minFree: () => 0 }
   return {
     driver,
@@ -50,4 +54,39 @@ test('admission: below the low-water mark no upload begins, and other writes go 
   await using store = await open({ minFree: (total) => total })
   await t.throwsAsync(store.upload(), { message: 'the storage of the registry is full' })
   await t.notThrowsAsync(Promise.all([store.write(), store.delete()]))
+})
+
+/** A store on a file system with that many files. */
+async function openCounted(files: { free: number; total: number } | undefined) {
+  const space = async () => ({ free: 1_000_000, total: 1_000_000, files })
+  return await open({}, (driver) => ({ ...driver, space }))
+}
+
+test('admission: where few files can still be made no upload begins, and other writes go on', async (t) => {
+  for (const files of [
+    { free: 999, total: 10_000_000 },
+    { free: 999, total: 100_000 },
+    { free: 9, total: 1_000 },
+    { free: 1, total: 120 },
+  ]) {
+    await using store = await openCounted(files)
+    const error = await t.throwsAsync(store.upload(), {
+      message: 'the storage of the registry is full',
+    })
+    t.deepEqual(Object(error).detail, { freeFiles: files.free })
+    await t.notThrowsAsync(Promise.all([store.write(), store.delete()]))
+  }
+})
+
+test('admission: files enough, or files that nobody counts, admit uploads', async (t) => {
+  for (const files of [
+    undefined,
+    { free: 0, total: 1_000_000 },
+    { free: 1_000, total: 10_000_000 },
+    { free: 10, total: 1_000 },
+    { free: 2, total: 120 },
+  ]) {
+    await using store = await openCounted(files)
+    await t.notThrowsAsync(store.upload())
+  }
 })

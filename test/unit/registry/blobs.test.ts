@@ -270,9 +270,10 @@ test('mount: bytes that a collection takes are not mounted, and leave no link', 
 test('commit: bytes that a collection took beside it are UNAVAILABLE, not acknowledged', async (t) => {
   await using store = await createStore()
   const taking = altered(store.driver, {
-    async write(path, content) {
-      await store.driver.write(path, content)
-      if (path.endsWith('/link')) await store.driver.remove(blobFolder(digest), { durable: false })
+    async move(from, to, options) {
+      const isMoved = await store.driver.move(from, to, options)
+      if (to.endsWith('/link')) await store.driver.remove(blobFolder(digest), { durable: false })
+      return isMoved
     },
   })
   const { uploads, blobs } = store.restart(taking)
@@ -286,17 +287,20 @@ test('commit: a link that a collection took beside it is written again', async (
   await using store = await createStore()
   let links = 0
   const taking = altered(store.driver, {
+    async move(from, to, options) {
+      const isMoved = await store.driver.move(from, to, options)
+      if (to.endsWith('/link')) await store.driver.remove(layer(repo, digest), { durable: false })
+      return isMoved
+    },
     async write(path, content) {
       await store.driver.write(path, content)
-      if (!path.endsWith('/link')) return
-      links += 1
-      if (links === 1) await store.driver.remove(layer(repo, digest), { durable: false })
+      if (path.endsWith('/link')) links += 1
     },
   })
   const { uploads, blobs } = store.restart(taking)
   const { id } = await uploads.start(repo)
   await uploads.finish(repo, id, { digest, chunk: { source: sourceOf(bytes) } }, ignore)
-  t.is(links, 2)
+  t.is(links, 1)
   t.deepEqual(await blobs.stat(repo, digest), { size: bytes.length })
 })
 
@@ -313,3 +317,55 @@ test('commit: waits for a collection that is about to remove the blob', async (t
   await pushed
   t.deepEqual(await store.blobs.stat(repo, digest), { size: bytes.length })
 })
+
+test('commit: a link that was prepared and went with its folder is written anew', async (t) => {
+  await using store = await createStore()
+  const taking = altered(store.driver, {
+    async move(from, to, options) {
+      const isMoved = await store.driver.move(from, to, options)
+      if (to === blobData(digest)) t.true(await store.driver.remove(layer(repo, digest), options))
+      return isMoved
+    },
+  })
+  const { uploads, blobs } = store.restart(taking)
+  const { id } = await uploads.start(repo)
+  await uploads.finish(repo, id, { digest, chunk: { source: sourceOf(bytes) } }, ignore)
+  t.deepEqual(await blobs.stat(repo, digest), { size: bytes.length })
+})
+
+for (const moment of ['before the link goes', 'while it is out of sight']) {
+  test(`mount: one that a collection foils spares the link of a push beside it, ${moment}`, async (t) => {
+    await using store = await createStore()
+    const push = async () => {
+      const { id } = await store.uploads.start(repo)
+      await store.uploads.finish(repo, id, { digest, chunk: { source: sourceOf(bytes) } }, ignore)
+    }
+    let pushes = 0
+    const { uploads } = store.restart(
+      altered(store.driver, {
+        async write(path, content) {
+          await store.driver.write(path, content)
+          // The collection had looked before.
+          await store.driver.remove(blobFolder(digest), { durable: false })
+        },
+        async remove(path, { durable, confirm }) {
+          if (path !== layer(repo, digest)) return await store.driver.remove(path, { durable })
+          pushes += 1
+          if (moment.startsWith('before')) await push()
+          return await store.driver.remove(path, {
+            durable,
+            async confirm(folder) {
+              if (!moment.startsWith('before')) await push()
+              return (await confirm?.(folder)) ?? true
+            },
+          })
+        },
+      }),
+    )
+    await place(store.driver, { name: otherRepo })
+    t.false(await uploads.mount(repo, digest, undefined))
+    t.is(pushes, 1)
+    t.deepEqual(await store.blobs.stat(repo, digest), { size: bytes.length })
+    t.is((await store.driver.read(layerLink(repo, digest)))?.content.toString(), digest)
+  })
+}

@@ -1,11 +1,14 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import test from 'ava'
 import fc from 'fast-check'
 import { layerLink, repositoriesRoot, revisionLink, tagLink } from '../../../src/storage/layout.ts'
 import { digestOf, openStore, repo, type Store, tag } from './manifest-support.ts'
 
 const digest = digestOf('x')
+/** After this long an unchanged folder has a version. */
+const settledMs = 2_200
 const everything = { limit: undefined, after: undefined }
 
 async function add(store: Store, ...names: readonly string[]): Promise<void> {
@@ -40,6 +43,30 @@ test('catalog: a repository that was remembered is looked at again', async (t) =
   t.is((await store.catalog.list(everything)).entries.length, 1)
   await store.driver.write(second, '')
   t.is((await store.catalog.list(everything)).entries.length, 0)
+})
+
+test('catalog: what came or went is noticed although listings are remembered', async (t) => {
+  let listings = 0
+  await using store = await openStore({
+    wrap: (driver) => ({
+      ...driver,
+      list: async (path) => {
+        listings += 1
+        return driver.list(path)
+      },
+    }),
+  })
+  const names = async () => (await store.catalog.list(everything)).entries.map(String)
+  await add(store, 'a', 'team/b', 'team/c')
+  await sleep(settledMs)
+  t.deepEqual(await names(), ['a', 'team/b', 'team/c'])
+  listings = 0
+  t.deepEqual(await names(), ['a', 'team/b', 'team/c'])
+  t.is(listings, 1, 'only what might have become a repository is listed again: team')
+  await add(store, 'team/b/deep', 'z')
+  t.deepEqual(await names(), ['a', 'team/b', 'team/b/deep', 'team/c', 'z'])
+  await store.driver.remove(`${repositoriesRoot}/team`, { durable: false })
+  t.deepEqual(await names(), ['a', 'z'])
 })
 
 test('catalog: folders that cannot be repositories, and what is below them, are passed by', async (t) => {

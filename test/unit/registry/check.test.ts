@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import test, { type ExecutionContext } from 'ava'
 import fc from 'fast-check'
 import { parseTag } from '../../../src/lib/names.ts'
@@ -7,9 +7,11 @@ import { openSweep } from '../../../src/registry/sweeps.ts'
 import {
   blobData,
   blobFolder,
+  layer,
   layerLink,
   readonlyMark,
   revisionLink,
+  tag,
   tagIndexLink,
   tagLink,
   uploads,
@@ -75,8 +77,8 @@ async function goodStore(): Promise<TestStore> {
 test('check: a store that is in order has no problems', async (t) => {
   await using store = await goodStore()
   await store.file(`${uploads(app)}/going-on/data.tmp`, '')
-  await store.file(`${layerLink(app, digestOf('new'))}.1.tmp`, '')
-  await store.file(`${base}/repositories/app/_manifests/tags/new/index/x.tmp`, '')
+  await store.file(`${layerLink(app, digestOf('new'))}.${randomUUID()}.tmp`, '')
+  await store.file(`${base}/repositories/app/_manifests/tags/new/index/x.${randomUUID()}.tmp`, '')
   const report = await check(store, { rehash: true })
   t.deepEqual(report.problems, [])
   const { repositories, manifests, tags, layerLinks, blobs } = report.checked
@@ -143,8 +145,8 @@ test('check: tag folders without a meaning go when nobody can be writing to them
 
 test('check: temporary files and leaked uploads go when they are old', async (t) => {
   await using store = await goodStore()
-  await store.file(`${base}/blobs/sha256/ab/x.tmp`, 'x')
-  await store.file(`${tagLink(app, parseTag('latest'))}.5c1e.tmp`, 'x')
+  await store.file(`${base}/blobs/sha256/ab/x.${randomUUID()}.tmp`, 'x')
+  await store.file(`${tagLink(app, parseTag('latest'))}.${randomUUID()}.tmp`, 'x')
   await store.file(`${uploads(app)}/registry2/hashstates/sha256/0`, 'state')
   await store.file(`${uploads(app)}/recent/startedat`, '')
   await store.age(2 * hour)
@@ -219,7 +221,13 @@ test('check: a manifest that lacks something is reported, as only a push can men
 
 test('check: files that are none of ours are reported, never touched, and nothing to repair', async (t) => {
   await using store = await goodStore()
-  const strays = ['blobs/sha256/readme', 'repositories/app/notes', 'repositories/My App/x', 'x']
+  const strays = [
+    'blobs/sha256/readme',
+    'repositories/app/notes',
+    'repositories/app/notes.tmp',
+    'repositories/My App/x',
+    'x',
+  ]
   for (const path of strays) await store.file(`${base}/${path}`, 'x')
   await store.file(`${base}/repositories/Team.old/_layers/sha256/x/link`, 'x')
   await store.age(25 * hour)
@@ -234,6 +242,7 @@ test('check: files that are none of ours are reported, never touched, and nothin
     'repositories/Team.old',
     'repositories/Team.old/_layers/sha256/x/link',
     'repositories/app/notes',
+    'repositories/app/notes.tmp',
     'x',
   ])
   for (const path of strays) t.true((await store.files()).includes(`/${path}`))
@@ -262,6 +271,105 @@ test('check: what a push brought back between the look and the repair stays', as
   t.true((await store.files()).includes(layerLink(app, layer).slice(base.length)))
   t.deepEqual((await check(store, { rehash: true })).problems, [])
   t.deepEqual(await brokenTags(store), [])
+})
+
+test('check: what was deleted between the look and the repair is not brought back', async (t) => {
+  await using store = await goodStore()
+  const deleted = [layer(app, digestOf('a')), tag(app, parseTag('torn'))]
+  await store.image('app', [digestOf('b', 'sha512')], { tag: 'torn' })
+  for (const link of [layerLink(app, digestOf('a')), tagLink(app, parseTag('torn'))])
+    await store.file(link, '')
+  await store.age(2 * hour)
+  const driver = watchDriver(store.driver, {
+    async after({ method, args }) {
+      if (method !== 'write' || !String(args[1]).includes('/torn\n')) return
+      for (const folder of deleted) await store.driver.remove(folder, { durable: false })
+    },
+  })
+  const report = await checkStore({ driver, repair: true, rehash: false })
+  t.deepEqual(report?.kinds, { 'link-empty': 2 })
+  for (const folder of deleted) t.is(await store.driver.stat(folder), undefined)
+})
+
+test('check: what the system cannot read is told, left alone, and keeps nothing else from being checked', async (t) => {
+  await using store = await goodStore()
+  const unreadable = [
+    blobData(digestOf('a')),
+    layerLink(app, digestOf('b', 'sha512')),
+    tagLink(app, parseTag('multi')),
+    `${base}/blobs/sha256/${digestOf('in the folder').slice(7, 9)}`,
+    `${base}/repositories/bad/_manifests/tags`,
+  ]
+  await store.blob('in the folder')
+  await store.layer('bad', 'c')
+  await store.file(layerLink(repo('zoo'), digestOf('gone')), digestOf('gone'))
+  await store.file(tagLink(repo('bad'), parseTag('hidden')), '')
+  await store.age(2 * hour)
+  const before = await store.files()
+  const fail = ({ args }: { args: readonly unknown[] }) => {
+    if (unreadable.includes(String(args[0])))
+      throw Object.assign(new Error('input/output error'), { code: 'EIO' })
+  }
+  const driver = watchDriver(store.driver, {
+    before: (call) => (['list', 'read', 'open'].includes(call.method) ? fail(call) : undefined),
+  })
+  const report = await checkStore({ driver, repair: true, rehash: true })
+  const told = report?.problems.filter(({ kind }) => kind === 'unreadable')
+  t.deepEqual(told?.map(({ path }) => path).sort(), unreadable.sort())
+  t.true(told?.every(({ detail }) => detail === 'input/output error'))
+  t.deepEqual(report?.kinds, { unreadable: 5, 'link-dangling': 1 })
+  t.is(report?.remaining, 5)
+  const gone = layerLink(repo('zoo'), digestOf('gone')).slice(base.length)
+  t.deepEqual(
+    await store.files(),
+    before.filter((path) => path !== gone),
+  )
+})
+
+test('check: a repair that the system refuses does not keep others from being made', async (t) => {
+  await using store = await goodStore()
+  for (const content of ['gone', 'gone too'])
+    await store.file(layerLink(app, digestOf(content)), digestOf(content))
+  await store.age(2 * hour)
+  let removals = 0
+  const driver = watchDriver(store.driver, {
+    before({ method, args }) {
+      if (method !== 'remove' || !String(args[0]).includes('_layers')) return
+      removals += 1
+      if (removals === 1)
+        throw Object.assign(new Error('input/output error'), { code: 'EIO', syscall: 'unlink' })
+    },
+  })
+  const report = await checkStore({ driver, repair: true, rehash: false })
+  t.is(report?.repaired, 1)
+  t.is(report?.remaining, 1)
+})
+
+test('check: a collection can run while blobs are read, and repairs wait for its end', async (t) => {
+  await using store = await goodStore()
+  await store.file(layerLink(app, digestOf('gone')), digestOf('gone'))
+  await store.age(2 * hour)
+  let collection: ReturnType<typeof openSweep> | undefined
+  let isEnded = false
+  const driver = watchDriver(store.driver, {
+    async before({ method, args }) {
+      if (method === 'open') collection ??= openSweep(store.driver)
+      if (method === 'remove' && String(args[0]).includes('_layers')) t.true(isEnded)
+    },
+    async after({ method }) {
+      const sweep = await collection
+      // The first look beside it: the repair has found that it must wait.
+      if (method !== 'list' || sweep === undefined || isEnded) return
+      setTimeout(async () => {
+        isEnded = true
+        await sweep[Symbol.asyncDispose]()
+      }, 200)
+    },
+  })
+  t.plan(3)
+  const report = await checkStore({ driver, repair: true, rehash: true })
+  t.not(await collection, undefined)
+  t.is(report?.repaired, 1)
 })
 
 test('check: no repair begins beside a collection, but a check does', async (t) => {

@@ -1,22 +1,30 @@
+import { randomUUID } from 'node:crypto'
+import { rm } from 'node:fs/promises'
 import test, { type ExecutionContext } from 'ava'
 import fc from 'fast-check'
 import { pino } from 'pino'
-import type { Digest } from '../../../src/lib/digest.ts'
+import { type Digest, parseDigest } from '../../../src/lib/digest.ts'
 import { parseTag } from '../../../src/lib/names.ts'
 import { createAdmission } from '../../../src/registry/admission.ts'
+import { checkStore } from '../../../src/registry/check.ts'
 import { type CollectionOptions, collect } from '../../../src/registry/collection.ts'
+import { closeOver } from '../../../src/registry/collection-closure.ts'
 import type { CollectionReport } from '../../../src/registry/collection-report.ts'
 import { linkBlob } from '../../../src/registry/layer-links.ts'
 import { createRegistry } from '../../../src/registry/registry.ts'
+import { listRepositories } from '../../../src/registry/store-walk.ts'
 import { openSweep } from '../../../src/registry/sweeps.ts'
-import type { StorageDriver } from '../../../src/storage/driver.ts'
+import { UnreadableError } from '../../../src/registry/unreadable.ts'
+import type { StorageDriver, StoredEntry } from '../../../src/storage/driver.ts'
 import {
   blobData,
   blobFolder,
   layerLink,
+  repositoriesRoot,
   revisionLink,
   sweepsRoot,
   tagIndexLink,
+  tagLink,
   uploads,
 } from '../../../src/storage/layout.ts'
 import {
@@ -31,6 +39,7 @@ import {
 } from '../../support/store.ts'
 
 const hour = 3_600_000
+const app = repo('app')
 const log = pino({ level: 'silent' })
 
 async function run(
@@ -83,8 +92,44 @@ test('collection: a file that cannot be read stops it before anything is removed
         throw Object.assign(new Error('input/output error'), { code: 'EIO' })
     },
   })
-  await t.throwsAsync(run(t, store, {}, driver), { code: 'EIO' })
+  const error = await t.throwsAsync(run(t, store, {}, driver), { code: 'EIO' })
+  t.is(error?.message, `${blobData(image)}: input/output error`)
   t.deepEqual(await store.files(), before)
+})
+
+test('collection: without the folder of repositories nothing is removed, and that is said', async (t) => {
+  await using store = await createTestStore()
+  await smallStore(store)
+  await rm(store.root + repositoriesRoot, { recursive: true })
+  const before = await store.files()
+  const error = await t.throwsAsync(run(t, store), { instanceOf: UnreadableError })
+  t.is(error?.path, repositoriesRoot)
+  t.deepEqual(await store.files(), before)
+})
+
+test('collection: a store that was never used has nothing to collect', async (t) => {
+  await using store = await createTestStore()
+  t.is((await run(t, store)).blobs.kept, 0)
+})
+
+test('collection: all that a torn tag ever meant stays, for the check to mend it', async (t) => {
+  await using store = await createTestStore()
+  const [a, b] = [await store.layer('app', 'a'), await store.layer('app', 'b')]
+  const images = [await store.image('app', [a], { tag: 'v1' }), await store.image('app', [b])]
+  await store.image('app', [b, a], { tag: 'v2' })
+  await store.file(tagIndexLink(app, parseTag('v1'), digestOf('gone')), digestOf('gone'))
+  await store.tag('app', 'v1', images[1] ?? a)
+  await store.file(tagLink(app, parseTag('v1')), '')
+  await store.age(24 * hour)
+  const before = await store.files()
+  const driver = store.driver
+  const options = { graceMs: hour, untagged: 'delete', dryRun: false } as const
+  t.is((await collect({ driver, log, options }))?.manifests.removed, 0)
+  t.deepEqual(await store.files(), before)
+  await checkStore({ driver, repair: true, rehash: false })
+  t.true(
+    images.map(String).includes(String((await driver.read(tagLink(app, parseTag('v1'))))?.content)),
+  )
 })
 
 test('collection: a repository with a manifest whose bytes are missing or damaged is kept whole', async (t) => {
@@ -144,6 +189,41 @@ test.serial(
     t.is(report.left, 2)
     t.is(report.layerLinks.removed + report.blobs.removed, 0)
     t.true(await has(store, layerLink(repo('app'), garbage)))
+  },
+)
+
+// Alone, as it changes the clock.
+test.serial(
+  'collection: what came into use while it was taken for dead in the middle of a batch is kept',
+  async (t) => {
+    await using store = await createTestStore()
+    const layers = await Promise.all(
+      Array.from({ length: 1_005 }, (_, index) => store.layer('app', `${index}`)),
+    )
+    await store.age(24 * hour)
+    const realNow = Date.now
+    t.teardown(() => {
+      Date.now = realNow
+    })
+    let removals = 0
+    let used: Digest | undefined
+    const driver = watchDriver(store.driver, {
+      async after({ method, args }) {
+        if (method !== 'remove' || !String(args[0]).includes('_layers')) return
+        removals += 1
+        if (removals !== 1_000) return
+        // It stands still, somebody takes it for dead and relies on what is left, and it goes on.
+        Date.now = () => realNow() + 40_000
+        for (const { name } of (await store.driver.list(sweepsRoot)) ?? [])
+          await store.driver.remove(`${sweepsRoot}/${name}`, { durable: false })
+        const isThere = await Promise.all(layers.map((layer) => has(store, layerLink(app, layer))))
+        used = layers.find((_, index) => isThere[index])
+        if (used !== undefined) await putImage(store.driver, [used])
+      },
+    })
+    const report = await run(t, store, {}, driver)
+    t.not(used, undefined)
+    t.is(report.layerLinks.removed, 1_000)
   },
 )
 
@@ -439,6 +519,25 @@ test('collection: folders of blobs without data are removed when they are old', 
   t.deepEqual(await store.files(), [])
 })
 
+test('collection: what a killed process was writing is removed where no blob came to be', async (t) => {
+  await using store = await createTestStore()
+  await store.image('app', [await store.layer('app', 'x')], { tag: 'v' })
+  const [id, other] = [randomUUID(), randomUUID()]
+  const torn = blobFolder(digestOf('torn'))
+  await store.file(`${torn}/data.${id}.tmp`, 'to')
+  const foreign = `${blobFolder(digestOf('foreign'))}/notes.tmp`
+  await store.file(foreign, 'mine')
+  await store.age(24 * hour)
+  const young = `${blobFolder(digestOf('young'))}/data.${other}.tmp`
+  await store.file(young, 'yo')
+  await run(t, store, { dryRun: true, graceMs: 0 })
+  t.true(await has(store, `${torn}/data.${id}.tmp`))
+  await run(t, store, { graceMs: 0 })
+  t.false(await has(store, torn))
+  t.true(await has(store, foreign))
+  t.true(await has(store, young))
+})
+
 test('collection: a dry run reports what a run removes, and changes nothing', async (t) => {
   await using store = await createTestStore()
   await smallStore(store)
@@ -460,15 +559,50 @@ test('collection: a dry run reports what a run removes, and changes nothing', as
   t.deepEqual(comparable(dry), comparable(wet))
 })
 
-test('collection: more things than one announcement holds are all removed', async (t) => {
+test('collection: more things than one announcement holds are all removed, what is kept is read twice', async (t) => {
   await using store = await createTestStore()
   await Promise.all(Array.from({ length: 2_100 }, (_, index) => store.layer('app', `${index}`)))
+  const image = await store.image('app', [await store.layer('app', 'kept')])
   await store.age(24 * hour)
-  const report = await run(t, store)
+  let reads = 0
+  const driver = watchDriver(store.driver, {
+    before({ method, args }) {
+      if (method === 'read' && args[0] === blobData(image)) reads += 1
+    },
+  })
+  const report = await run(t, store, {}, driver)
+  t.is(reads, 2)
   t.is(report.layerLinks.removed, 2_100)
   t.is(report.blobs.removed, 2_100)
   t.is(report.removed.blobs.names.length + report.removed.blobs.more, 2_100)
-  t.deepEqual(await store.files(), [])
+  t.is((await store.files()).length, 4)
+})
+
+test('collection: a manifest nobody can read keeps any number of others, with any number of referrers', async (t) => {
+  const count = 600_000
+  const digests = Array.from({ length: count }, (_, index) =>
+    parseDigest(`sha256:${index.toString(16).padStart(64, '0')}`),
+  )
+  const [first = digestOf('')] = digests
+  const { manifests, isKnown } = await closeOver({
+    roots: [first],
+    revisions: new Map(digests.map((digest) => [digest, digest])),
+    referencesOf: async (digest) => ({
+      ...{ isKnown: digest !== first, blobs: [], manifests: [] },
+      subject: digest === first ? undefined : first,
+    }),
+  })
+  t.false(isKnown)
+  t.is(manifests.size, count)
+})
+
+test('collection: any number of repositories can be on one level', async (t) => {
+  const count = 600_000
+  const list = async (path: string): Promise<StoredEntry[]> =>
+    path === repositoriesRoot
+      ? Array.from({ length: count }, (_, index) => ({ name: `r${index}`, kind: 'folder' }))
+      : [{ name: '_layers', kind: 'folder' }]
+  t.is((await listRepositories({ list })).repositories.length, count)
 })
 
 test('collection: an abort leaves the rest, and every image whole', async (t) => {

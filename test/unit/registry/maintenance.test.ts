@@ -3,7 +3,7 @@ import test from 'ava'
 import { pino } from 'pino'
 import { type MaintenanceParts, startMaintenance } from '../../../src/registry/maintenance.ts'
 import type { StorageDriver } from '../../../src/storage/driver.ts'
-import { blobData, trashRoot, uploads } from '../../../src/storage/layout.ts'
+import { blobData, sweepsRoot, trashRoot, uploads } from '../../../src/storage/layout.ts'
 import {
   createTestStore,
   digestOf,
@@ -80,6 +80,16 @@ test('maintenance: collections begin after a random part of the interval', async
   await until(async () => (await store.driver.stat(layer)) === undefined)
 })
 
+test('maintenance: what a killed collection announced is taken back at the start, which waits for nothing', async (t) => {
+  await using store = await idleStore()
+  await store.file(`${sweepsRoot}/killed.1`, '\n/anything\n')
+  await using _ = startMaintenance(parts(store.driver, { purge, patienceMs: 300 }))
+  await until(async () => (await store.driver.stat(session)) === undefined)
+  t.not(await store.driver.stat(`${sweepsRoot}/killed.1`), undefined)
+  await until(async () => (await store.driver.stat(`${sweepsRoot}/killed.1`)) === undefined)
+  t.deepEqual(await store.driver.list(sweepsRoot), [{ kind: 'file', name: 'spare' }])
+})
+
 test('maintenance: nothing happens while the store is read-only', async (t) => {
   await using store = await idleStore()
   const before = await store.files()
@@ -93,6 +103,31 @@ test('maintenance: nothing happens while the store is read-only', async (t) => {
   )
   await until(() => asked >= 6)
   t.deepEqual(await store.files(), before)
+})
+
+test('maintenance: a step that is left out is told once, and again after it was not', async (t) => {
+  await using store = await idleStore()
+  const told: string[] = []
+  const log = pino({ level: 'info' }, { write: (line) => void told.push(JSON.parse(line).step) })
+  let asked = 0
+  let readonly = true
+  const isReadonly = async (): Promise<boolean> => {
+    asked += 1
+    return readonly
+  }
+  const often = { ...purge, intervalMs: 1, ageMs: 48 * hour }
+  await using _ = startMaintenance(parts(store.driver, { log, purge: often, isReadonly }))
+  const count = (): number => told.filter((step) => step === 'upload purge').length
+  for (const [isOn, expected] of [
+    [true, 1],
+    [false, 1],
+    [true, 2],
+  ] as const) {
+    readonly = isOn
+    const before = asked
+    await until(() => asked >= before + 10)
+    t.is(count(), expected)
+  }
 })
 
 test('maintenance: a stop ends the step that is under way, and no other begins', async (t) => {

@@ -61,7 +61,13 @@ const refused: readonly [why: string, content: Buffer, declared?: string][] = [
   ['an index that has layers', index([child], { layers: [] })],
   ['an index that has a config', index([child], { config })],
   ['both without a media type', json({ schemaVersion: 2, config, manifests: [] })],
-  ['both under a type unknown to us', json({ layers: [], manifests: [] }), 'application/x'],
+  ['both under a type unknown to us', json({ layers: [], manifests: [] }), 'application/x+json'],
+  ...['text/html', 'image/svg+xml', 'application/xhtml+xml', 'application/x', 'x/y+json'].flatMap(
+    (type): [string, Buffer, string?][] => [
+      [`a Content-Type of ${type}, which is no JSON,`, json({}), type],
+      [`a mediaType of ${type}, which is no JSON,`, json({ mediaType: type })],
+    ],
+  ),
 ]
 
 for (const [why, content, declared] of refused) {
@@ -95,10 +101,11 @@ const accepted: readonly [what: string, content: Buffer, declared: string | unde
   ],
   [
     'a type unknown to us that says both',
-    json({ mediaType: 'application/x', layers: [], manifests: [] }),
+    json({ mediaType: 'application/x+json', layers: [], manifests: [] }),
     undefined,
-    'application/x',
+    'application/x+json',
   ],
+  ['any JSON, in any case', json({}), 'Application/JSON', 'Application/JSON'],
   [
     'fields of their own',
     image([], { 'org.x': { y: [1] }, subject: null }),
@@ -127,7 +134,7 @@ test('manifest-document: a media type is self-describing only if every registry 
   t.true(isSelfDescribing(plainIndex))
   t.false(isSelfDescribing(plainImage, types.dockerImage))
   t.false(isSelfDescribing(json({ schemaVersion: 2, manifests: null }), types.index))
-  t.false(isSelfDescribing(json({}), 'application/x'))
+  t.false(isSelfDescribing(json({}), 'application/x+json'))
 })
 
 test('manifest-document: config and layers are required, except content that lives elsewhere', (t) => {
@@ -237,8 +244,8 @@ test('manifest-document: of an unknown type every digest counts, wherever it is'
 
 test('manifest-document: a document nested a million deep is no trouble', (t) => {
   const deep = `${'['.repeat(1_000_000)}"${digestOf('a')}"${']'.repeat(1_000_000)}`
-  const content = Buffer.from(`{"mediaType":"application/x","a":${deep}}`)
-  t.is(parseManifest(content, undefined).mediaType, 'application/x')
+  const content = Buffer.from(`{"mediaType":"application/x+json","a":${deep}}`)
+  t.is(parseManifest(content, undefined).mediaType, 'application/x+json')
   t.deepEqual(referencesOf(content).blobs, [digestOf('a')])
 })
 

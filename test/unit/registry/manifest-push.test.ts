@@ -195,3 +195,31 @@ test('manifest-push: writing again what was taken does not undo a newer push of 
   t.is(await store.tags.resolve(name, tag('x')), newer)
   t.deepEqual(Object(await pull(store.manifests, digest)).content, content)
 })
+
+test('manifest-push: a failed push spares what a push of the same was acknowledged for meanwhile', async (t) => {
+  const root = { path: '' }
+  let isDone = false
+  await using store = await openStore({
+    wrap: (driver) => ({
+      ...afterWrite(tagIndexLink(name, tag('x'), digest), async () => {
+        await driver.remove(layer(name, digestOf('layer')), { durable: false })
+      })(driver),
+      async remove(path, options) {
+        if (!isDone && path === tagFolder(name, tag('x'))) {
+          isDone = true
+          await using other = await openStore({ root: root.path })
+          await other.addBlobs(name, 'layer')
+          t.is(await other.push(content, ['x']), digest)
+        }
+        return await driver.remove(path, options)
+      },
+    }),
+  })
+  root.path = store.root
+  await store.addBlobs(name, '{}', 'layer')
+  await store.push(image(), ['x'])
+  await rejectsCode(t, store.push(content, ['x']), 'MANIFEST_BLOB_UNKNOWN')
+  t.true(isDone)
+  t.is(await store.tags.resolve(name, tag('x')), digest)
+  t.deepEqual(Object(await pull(store.manifests, digest)).content, content)
+})

@@ -1,5 +1,6 @@
 import { rm, truncate } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import test from 'ava'
 import fc from 'fast-check'
 import { type Digest, parseDigest } from '../../../src/lib/digest.ts'
@@ -21,6 +22,8 @@ import {
 } from './manifest-support.ts'
 
 const subject = describe('the subject', types.image)
+/** After this long an unchanged folder has a version. */
+const settledMs = 2_200
 const everything = { artifactType: undefined, after: undefined }
 const referrer = (more: object = {}) => image([], { subject, ...more })
 
@@ -75,6 +78,35 @@ test('referrers: one that was deleted is gone at once', async (t) => {
   t.is((await list(store.referrers)).length, 1)
   await rm(join(store.root, revision(name, digest)), { recursive: true })
   t.deepEqual(await list(store.referrers), [])
+})
+
+test('referrers: what another process adds or removes is seen although subjects are remembered', async (t) => {
+  let reads = 0
+  await using store = await openStore({
+    wrap: (driver) => ({
+      ...driver,
+      read: async (path) => {
+        if (path.endsWith('/data')) reads += 1
+        return driver.read(path)
+      },
+    }),
+  })
+  const first = await store.plant(name, referrer({ n: 0 }))
+  const emptied = await store.plant(name, referrer({ n: 1 }))
+  await truncate(join(store.root, revisionLink(name, emptied)))
+  await sleep(settledMs)
+  const digests = async () => (await list(store.referrers)).map(({ digest }) => digest).sort()
+  t.deepEqual(await digests(), [first])
+  reads = 0
+  t.deepEqual(await digests(), [first])
+  t.is(reads, 0, 'no manifest is read twice')
+  // Into a folder that is there already, which leaves no trace above it.
+  await store.driver.write(revisionLink(name, emptied), emptied)
+  t.deepEqual(await digests(), [first, emptied].sort())
+  const second = await store.plant(name, referrer({ n: 2 }))
+  t.deepEqual(await digests(), [first, emptied, second].sort())
+  await rm(join(store.root, revision(name, first)), { recursive: true })
+  t.deepEqual(await digests(), [emptied, second].sort())
 })
 
 test('referrers: R3 and R4 a descriptor has type, size, artifact type and annotations', async (t) => {

@@ -1,12 +1,144 @@
+import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import test from 'ava'
+import test, { type ExecutionContext } from 'ava'
 import { RegistryError } from '../../../src/lib/errors.ts'
-import { openSweep, prepareSweeps, settleSweeps } from '../../../src/registry/sweeps.ts'
+import { buryDead, prepareSweeps } from '../../../src/registry/sweep-announcements.ts'
+import { openSweep, settleSweeps } from '../../../src/registry/sweeps.ts'
+import type { StorageDriver } from '../../../src/storage/driver.ts'
 import { sweepsRoot } from '../../../src/storage/layout.ts'
 import { createTestStore, watchDriver } from '../../support/store.ts'
 
 const path = '/docker/registry/v2/blobs/sha256/ab/abc'
 const day = 86_400_000
+
+/** Lets a clock jump until the test is over. */
+function jump(t: ExecutionContext, clock: { now(): number }, ms: number): void {
+  const { now } = clock
+  clock.now = () => now.call(clock) + ms
+  t.teardown(() => {
+    clock.now = now
+  })
+}
+
+// These change clocks, so nothing else runs beside them.
+for (const clock of [Date, performance]) {
+  test.serial(
+    `sweeps: a collection that was silent for too long by ${clock === Date ? 'one clock' : 'the other'} is over for good`,
+    async (t) => {
+      await using store = await createTestStore()
+      await using sweep = await openSweep(store.driver)
+      const before = await store.files()
+      jump(t, clock, 20_000)
+      t.false(sweep?.isHeard())
+      jump(t, clock, -20_000)
+      t.false(sweep?.isHeard())
+      await sweep?.announce([path])
+      t.deepEqual(await store.files(), before)
+      t.false(await settleSweeps(store.driver, [path]))
+    },
+  )
+}
+
+test.serial('sweeps: an announcement after a silence makes nobody believe again', async (t) => {
+  await using store = await createTestStore()
+  await using sweep = await openSweep(store.driver)
+  jump(t, performance, 20_000)
+  await sweep?.announce([path])
+  t.false(sweep?.isHeard())
+})
+
+test.serial(
+  'sweeps: who waits and is stopped does not take that for silence of a collection',
+  async (t) => {
+    await using store = await createTestStore()
+    const file = `${sweepsRoot}/alive.1`
+    await store.file(file, `\n${path}\n`)
+    let looks = 0
+    const driver = watchDriver(store.driver, {
+      after({ method }) {
+        if (method !== 'stat') return
+        looks += 1
+        if (looks === 2) jump(t, performance, day)
+      },
+    })
+    const settled = settleSweeps(driver, [path])
+    await sleep(400)
+    t.true(looks > 2)
+    t.not(await store.driver.stat(file), undefined)
+    await store.driver.remove(file, { durable: false })
+    t.true(await settled)
+  },
+)
+
+test('sweeps: a collection whose announcement was removed is over for good', async (t) => {
+  await using store = await createTestStore()
+  await using sweep = await openSweep(store.driver)
+  await sweep?.announce([path])
+  t.true(sweep?.isHeard())
+  for (const { name } of (await store.driver.list(sweepsRoot)) ?? [])
+    await store.driver.remove(`${sweepsRoot}/${name}`, { durable: false })
+  await sweep?.announce(['/rest'])
+  t.false(sweep?.isHeard())
+})
+
+test('sweeps: an announcement is read once, however many ask and however often it is renewed', async (t) => {
+  await using store = await createTestStore()
+  await using sweep = await openSweep(store.driver)
+  await sweep?.announce([path])
+  let reads = 0
+  const driver = watchDriver(store.driver, {
+    before: ({ method }) => {
+      if (method === 'read') reads += 1
+    },
+  })
+  for (let round = 0; round < 3; round += 1) {
+    await Promise.all([1, 2, 3].map(() => settleSweeps(driver, ['/other'])))
+    for (const { name } of (await store.driver.list(sweepsRoot)) ?? [])
+      await store.driver.touch(`${sweepsRoot}/${name}`, Date.now() + round)
+  }
+  t.is(reads, 1)
+  await sweep?.announce(['/next'])
+  t.false(await settleSweeps(driver, [path]))
+  t.is(reads, 2)
+})
+
+test('sweeps: a push that looks while one announcement follows another misses neither', async (t) => {
+  await using store = await createTestStore()
+  await using sweep = await openSweep(store.driver)
+  await sweep?.announce([path, '/first'])
+  let isFollowed = false
+  const driver = watchDriver(store.driver, {
+    async after({ method }) {
+      if (method !== 'list' || isFollowed) return
+      isFollowed = true
+      await sweep?.announce([path])
+    },
+  })
+  let isSettled = false
+  const settled = settleSweeps(driver, [path]).then((waited) => {
+    isSettled = true
+    return waited
+  })
+  await sleep(150)
+  t.true(isFollowed)
+  t.false(isSettled)
+  await sweep?.announce([])
+  t.true(await settled)
+})
+
+test('sweeps: an announcement is removed only when the next one is there', async (t) => {
+  await using store = await createTestStore()
+  const counts: (number | undefined)[] = []
+  const driver = watchDriver(store.driver, {
+    async before({ method }) {
+      if (method === 'remove') counts.push((await store.driver.list(sweepsRoot))?.length)
+    },
+  })
+  await using sweep = await openSweep(driver)
+  await sweep?.announce([path])
+  await sweep?.announce([])
+  t.deepEqual(counts, [2, 2])
+})
 
 test('sweeps: a push waits for an announcement of what it relies on, and for no other', async (t) => {
   await using store = await createTestStore()
@@ -77,8 +209,6 @@ test('sweeps: one that sees another begin at the same moment gives way', async (
 
 test('sweeps: on a full disk an empty file condemns everything, until the collection ends', async (t) => {
   await using store = await createTestStore()
-  await prepareSweeps(store.driver)
-  t.deepEqual(await store.driver.list(sweepsRoot), [])
   const full = {
     ...store.driver,
     write: async () => {
@@ -97,12 +227,45 @@ test('sweeps: on a full disk an empty file condemns everything, until the collec
   t.false(isSettled)
   await sweep?.[Symbol.asyncDispose]()
   t.true(await settled)
-  t.deepEqual(await store.driver.list(sweepsRoot), [])
+  t.false(await settleSweeps(store.driver, ['/anything']))
+})
+
+test('sweeps: where not even an empty file can be made the spare one condemns everything, again and again', async (t) => {
+  await using store = await createTestStore()
+  await prepareSweeps(store.driver)
+  t.false(await settleSweeps(store.driver, [path]))
+  let isFull = true
+  const refuse = async () => {
+    throw new RegistryError('STORAGE_FULL')
+  }
+  const driver: StorageDriver = {
+    ...store.driver,
+    create: refuse,
+    write: (...args) => (isFull ? refuse() : store.driver.write(...args)),
+  }
+  for (let round = 0; round < 2; round += 1) {
+    isFull = true
+    const sweep = await openSweep(driver)
+    await sweep?.announce([path])
+    t.true(sweep?.isHeard())
+    const settled = settleSweeps(store.driver, ['/anything'])
+    await sleep(100)
+    isFull = false
+    await sweep?.announce([path])
+    t.true(await settled, 'when there is room again only what is named waits')
+    t.is((await store.driver.list(sweepsRoot))?.length, 2)
+    await sweep?.[Symbol.asyncDispose]()
+    t.deepEqual(await store.driver.list(sweepsRoot), [{ kind: 'file', name: 'spare' }])
+  }
+  await store.file(`${sweepsRoot}/killed.all`, '')
+  await store.driver.remove(`${sweepsRoot}/spare`, { durable: false })
+  await buryDead(driver, { patienceMs: 200 })
+  t.deepEqual(await store.driver.list(sweepsRoot), [{ kind: 'file', name: 'spare' }])
 })
 
 test('sweeps: what a killed collection was about to announce goes with the next', async (t) => {
   await using store = await createTestStore()
-  await store.file(`${sweepsRoot}/run.12345.tmp`, 'torn')
+  await store.file(`${sweepsRoot}/run.1.${randomUUID()}.tmp`, 'torn')
   const sweep = await openSweep(store.driver)
   await sweep?.[Symbol.asyncDispose]()
   t.deepEqual(await store.driver.list(sweepsRoot), [])

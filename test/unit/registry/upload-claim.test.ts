@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import type { ByteSource } from '../../../src/lib/byte-source.ts'
 import type { UploadId } from '../../../src/lib/names.ts'
 import type { StorageDriver, StoredWriter } from '../../../src/storage/driver.ts'
-import { uploadData } from '../../../src/storage/layout.ts'
+import { upload, uploadData } from '../../../src/storage/layout.ts'
 import { createStore, digestOf, ignore, repo, serve, sourceOf } from './upload-support.ts'
 
 /*
@@ -69,6 +69,7 @@ function createProcess(driver: StorageDriver, pump: Pump, lifetime: number) {
       },
       write: (bytes) => step(() => writer.write(bytes)),
       sync: () => step(() => Promise.resolve()),
+      syncContent: () => step(() => Promise.resolve()),
       truncate: (size) => step(() => writer.truncate(size)),
       async [Symbol.asyncDispose]() {
         if (isClosed) return
@@ -165,3 +166,16 @@ for (const start of ['rest', 'killed'] as const) {
     t.true(successes > 40)
   })
 }
+
+test('claims: copies that killed takeovers left go with the next takeover', async (t) => {
+  await using store = await createStore()
+  const { id } = await begin(store, 'killed')
+  const folder = upload(repo, id)
+  for (const left of [starts.rest, '.99999999-2222-3333-4444-555555555555.tmp']) {
+    await store.driver.write(`${folder}/copy${starts.killed}${left}`, '<start>')
+  }
+  await store.uploads.append(repo, id, { source: sourceOf('<end>') }, ignore)
+  const names = (await store.driver.list(folder))?.map(({ name }) => name).sort()
+  t.deepEqual(names, ['data', 'startedat'])
+  t.is(`${(await store.driver.read(uploadData(repo, id)))?.content}`, '<start><end>')
+})

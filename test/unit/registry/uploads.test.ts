@@ -6,12 +6,16 @@ import { parseDigest } from '../../../src/lib/digest.ts'
 import { RegistryError } from '../../../src/lib/errors.ts'
 import type { UploadId } from '../../../src/lib/names.ts'
 import { bodyBufferBytes } from '../../../src/lib/spare-buffers.ts'
+import type { StoredWriter } from '../../../src/storage/driver.ts'
 import {
   blobData,
+  layer,
   layerLink,
+  layers,
   upload,
   uploadData,
   uploadStartedAt,
+  uploads as uploadsFolder,
 } from '../../../src/storage/layout.ts'
 import {
   altered,
@@ -343,6 +347,7 @@ test('uploads: a full disk is STORAGE_FULL, and the session goes on when there i
           if (room === 0) throw new RegistryError('STORAGE_FULL')
         },
         sync: () => writer.sync(),
+        syncContent: () => writer.syncContent(),
         truncate: (size) => writer.truncate(size),
         [Symbol.asyncDispose]: () => writer[Symbol.asyncDispose](),
       }
@@ -382,12 +387,21 @@ test('uploads: no room for the last rename leaves the session to try again', asy
   t.is(`${await readAll(await blobs.open(repo, digest))}`, 'abc')
 })
 
-test('uploads: no room for the link is no blob, and no session that could never end', async (t) => {
+test('uploads: no room for the link moves no bytes, and leaves the session to try again', async (t) => {
   await using store = await createStore()
+  let isFull = true
+  const refuse = (path: string): void => {
+    if (isFull && path.startsWith(layers(repo))) throw new RegistryError('STORAGE_FULL')
+  }
   const tight = altered(store.driver, {
     async write(path, content) {
-      if (path.endsWith('/link')) throw new RegistryError('STORAGE_FULL')
+      refuse(path)
       await store.driver.write(path, content)
+    },
+    async create(path) {
+      const writer = await store.driver.create(path)
+      refuse(path)
+      return writer
     },
   })
   const { uploads, blobs } = store.restart(tight)
@@ -395,9 +409,82 @@ test('uploads: no room for the link is no blob, and no session that could never 
   const { id } = await uploads.start(repo)
   const last = { digest, chunk: { source: sourceOf('abc') } }
   await t.throwsAsync(uploads.finish(repo, id, last, ignore), { code: 'STORAGE_FULL' })
-  await t.throwsAsync(blobs.stat(repo, digest), { code: 'BLOB_UNKNOWN' })
-  await t.throwsAsync(uploads.status(repo, id), { code: 'BLOB_UPLOAD_UNKNOWN' })
+  t.is(await store.driver.stat(blobData(digest)), undefined)
+  t.is(await store.driver.stat(layer(repo, digest)), undefined)
+  t.is((await uploads.status(repo, id)).offset, 3)
+  isFull = false
+  await uploads.finish(repo, id, { digest }, ignore)
+  t.is(`${await readAll(await blobs.open(repo, digest))}`, 'abc')
 })
+
+test('uploads: bytes that cannot be moved leave no link, and no folder for one', async (t) => {
+  await using store = await createStore()
+  const { uploads } = store.restart(
+    altered(store.driver, {
+      async move(from, to, options) {
+        if (to.includes('/blobs/')) throw new RegistryError('STORAGE_FULL')
+        return await store.driver.move(from, to, options)
+      },
+    }),
+  )
+  const digest = digestOf('abc')
+  const { id } = await uploads.start(repo)
+  const last = { digest, chunk: { source: sourceOf('abc') } }
+  await t.throwsAsync(uploads.finish(repo, id, last, ignore), { code: 'STORAGE_FULL' })
+  t.is(await store.driver.stat(layer(repo, digest)), undefined)
+})
+
+test('uploads: a start that finds no room leaves nothing', async (t) => {
+  await using store = await createStore()
+  const { uploads } = store.restart(
+    altered(store.driver, {
+      async create(path) {
+        if (path.endsWith('/data')) throw new RegistryError('STORAGE_FULL')
+        return await store.driver.create(path)
+      },
+    }),
+  )
+  await t.throwsAsync(uploads.start(repo), { code: 'STORAGE_FULL' })
+  t.deepEqual(await store.driver.list(uploadsFolder(repo)), [])
+})
+
+test('uploads: the end of an upload syncs its bytes alone, as they are moved next', async (t) => {
+  await using store = await createStore()
+  const synced: string[] = []
+  const { uploads } = store.restart(
+    altered(store.driver, {
+      async append(path) {
+        const writer = await store.driver.append(path)
+        return writer && noting(writer, synced)
+      },
+    }),
+  )
+  const { id } = await uploads.start(repo)
+  await uploads.append(repo, id, { source: sourceOf('abc') }, ignore)
+  t.deepEqual(synced, ['name'])
+  await uploads.finish(repo, id, { digest: digestOf('abc') }, ignore)
+  t.deepEqual(synced, ['name', 'content'])
+})
+
+/** A writer that notes what it was asked to make durable. */
+function noting(writer: StoredWriter, synced: string[]): StoredWriter {
+  return {
+    get size() {
+      return writer.size
+    },
+    write: (bytes) => writer.write(bytes),
+    truncate: (size) => writer.truncate(size),
+    async sync() {
+      synced.push('name')
+      await writer.sync()
+    },
+    async syncContent() {
+      synced.push('content')
+      await writer.syncContent()
+    },
+    [Symbol.asyncDispose]: () => writer[Symbol.asyncDispose](),
+  }
+}
 
 /** How a request that sends part of a body ends, and what it is answered; what it sent is kept or not. */
 const endings = {

@@ -3,11 +3,15 @@ import { readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import test, { type ExecutionContext } from 'ava'
+import { parseDigest } from '../../../src/lib/digest.ts'
 import { RegistryError } from '../../../src/lib/errors.ts'
+import { parseRepoName, parseTag } from '../../../src/lib/names.ts'
+import { createAdmission } from '../../../src/registry/admission.ts'
+import { createRegistry } from '../../../src/registry/registry.ts'
 import type { StorageDriver } from '../../../src/storage/driver.ts'
 import { createFilesystemDriver } from '../../../src/storage/filesystem.ts'
 import { withRoom } from '../../../src/storage/filesystem-errors.ts'
-import { trashRoot } from '../../../src/storage/layout.ts'
+import { trashRoot, uploads as uploadsFolder } from '../../../src/storage/layout.ts'
 import { readText } from '../../suites/storage-driver-case.ts'
 import { mountSmallDisk, smallDiskProblem } from '../../support/small-disk.ts'
 
@@ -134,10 +138,56 @@ testOnSmallDisk(
     await t.throwsAsync(driver.create('/new/folder/file'), full)
     await t.throwsAsync(driver.copy('/folder/file', '/new/folder/file'), full)
     await t.throwsAsync(driver.move('/folder/file', '/new/folder/file', { durable: true }), full)
-    // A folder cannot go to a trash that cannot be made.
-    await t.throwsAsync(driver.remove('/folder', { durable: true }), full)
     t.is(await readText(driver, '/folder/file'), 'x')
     t.true(await driver.remove('/folder/file', { durable: true }))
+  },
+)
+
+testOnSmallDisk(
+  'full disk: a folder goes where it is when there can be no trash for it, unless it is still wanted',
+  'size=1m,nr_inodes=6',
+  async (t, driver, root) => {
+    await driver.write('/folder/inner/file', 'x')
+    for (let index = 0; index < 10; index += 1) {
+      await writeFile(join(root, `filler-${index}`), '').catch(() => {})
+    }
+    t.is((await driver.space()).files?.free, 0)
+    const confirm = async (folder: string): Promise<boolean> => {
+      t.is(folder, '/folder')
+      return false
+    }
+    t.false(await driver.remove('/folder', { durable: true, confirm }))
+    t.is(await readText(driver, '/folder/inner/file'), 'x')
+    t.true(await driver.remove('/folder', { durable: true }))
+    t.is(await driver.stat('/folder'), undefined)
+    t.is((await driver.space()).files?.free, 3)
+  },
+)
+
+testOnSmallDisk(
+  'full disk: uploads and tags can be removed when no more files can be made, and none half begins',
+  'size=1m,nr_inodes=60',
+  async (t, driver, root) => {
+    const admission = createAdmission(driver, {
+      readonly: false,
+      deleteEnabled: true,
+      minFree: () => 0,
+    })
+    const { uploads, tags } = createRegistry({ driver, admission })
+    const name = parseRepoName('a')
+    const digest = parseDigest(`sha256:${'0'.repeat(64)}`)
+    const { id } = await uploads.start(name)
+    await tags.set(name, parseTag('x'), digest)
+    for (let index = 0; index < 60; index += 1) {
+      await writeFile(join(root, `filler-${index}`), '').catch(() => {})
+    }
+    // Room for the folder of a session, and none for a file in it.
+    await rm(join(root, 'filler-0'))
+    await t.throwsAsync(uploads.start(name), full)
+    t.is((await driver.list(uploadsFolder(name)))?.length, 1)
+    await writeFile(join(root, 'filler-0'), '')
+    await t.notThrowsAsync(uploads.cancel(name, id))
+    await t.notThrowsAsync(tags.delete(name, parseTag('x')))
   },
 )
 
@@ -151,6 +201,9 @@ testOnSmallDisk(
     t.true(await driver.remove('/folder', { durable: true }))
     t.is(await driver.stat('/folder'), undefined)
     t.false(await driver.remove('/folder', { durable: true }))
+    t.is(await readText(driver, '/other/file'), 'kept')
+    const confirm = async (): Promise<boolean> => false
+    t.false(await driver.remove('/other', { durable: true, confirm }))
     t.is(await readText(driver, '/other/file'), 'kept')
   },
 )

@@ -41,6 +41,30 @@ test('embedded: what goes wrong in the registry is the answer, with its headers'
   t.is(headerOf(answer, 'retry-after'), '5')
 })
 
+test('embedded: a 405 for what the registry does not let happen says what is left', async (t) => {
+  const refuse = (code: 'READ_ONLY' | 'DELETE_DISABLED') => async (): Promise<never> => {
+    throw new RegistryError(code)
+  }
+  const registry = new MemoryRegistry()
+  const [readonly, disabled] = [refuse('READ_ONLY'), refuse('DELETE_DISABLED')]
+  await using front = await startEmbedded({
+    ...registry,
+    uploads: { ...registry.uploads, start: readonly },
+    manifests: { ...registry.manifests, admit: readonly, delete: disabled },
+    blobs: { ...registry.blobs, delete: disabled },
+  })
+  for (const [line, allow] of [
+    ['POST /v2/a/blobs/uploads/', 'OPTIONS'],
+    ['PUT /v2/a/manifests/latest', 'GET, HEAD, OPTIONS'],
+    [`DELETE /v2/a/manifests/${digestOf('a')}`, 'GET, HEAD, PUT, OPTIONS'],
+    [`DELETE /v2/a/blobs/${digestOf('a')}`, 'GET, HEAD, OPTIONS'],
+  ] as const) {
+    const answer = await ask(front, line)
+    t.is(answer.status, 405, line)
+    t.is(headerOf(answer, 'allow'), allow, line)
+  }
+})
+
 test('embedded: it is ready when its registry is', async (t) => {
   const options = {
     relative: false,

@@ -200,3 +200,24 @@ test('blobs: whatever the range, what comes is that part of the whole', async (t
     { numRuns: 40 },
   )
 })
+
+test('blobs: GET and HEAD of another one than If-Match names are 412', async (t) => {
+  await using front = await startWithBlob()
+  for (const method of ['GET', 'HEAD']) {
+    const answer = await ask(front, `${method} ${path}`, {
+      headers: [`If-Match: "${digestOf('other')}"`],
+    })
+    t.is(answer.status, 412)
+    for (const value of [`"${digest}"`, digest, '*'])
+      t.is((await ask(front, `${method} ${path}`, { headers: [`If-Match: ${value}`] })).status, 200)
+  }
+})
+
+test('blobs: no browser is to guess what they are, and http.headers may say so itself', async (t) => {
+  await using front = await startWithBlob()
+  for (const method of ['GET', 'HEAD'])
+    t.is(headerOf(await ask(front, `${method} ${path}`), 'x-content-type-options'), 'nosniff')
+  const configured = ['x-content-type-options', 'theirs']
+  await using own = await startEmbedded(front.registry, {}, { headers: configured })
+  t.is(headerOf(await ask(own, `GET ${path}`), 'x-content-type-options'), 'theirs')
+})

@@ -237,3 +237,107 @@ test('manifests: DELETE by tag takes the tag, by digest the manifest', async (t)
   t.is((await ask(front, `DELETE ${path}/${digest}`)).status, 202)
   t.is((await ask(front, `GET ${path}/${digest}`)).status, 404)
 })
+
+for (const [mediaType, served] of [
+  ['text/html', 'application/octet-stream'],
+  ['image/svg+xml', 'application/octet-stream'],
+  ['application/xhtml+xml', 'application/octet-stream'],
+  ['Application/XML', 'application/octet-stream'],
+  ['application/pdf', 'application/octet-stream'],
+  ['application/vnd.mozilla.xul+xml', 'application/octet-stream'],
+  ['application/vnd.docker.distribution.manifest.v1+prettyjws', undefined],
+  ['application/vnd.a.script+json', undefined],
+] as const) {
+  test(`manifests: one that is stored as ${mediaType} is served as what no browser runs`, async (t) => {
+    await using front = await start()
+    const content = Buffer.from(body)
+    front.registry.revisions.set(`team/app ${digest}`, { digest, mediaType, content })
+    const got = await ask(front, `GET ${path}/${digest}`)
+    t.is(headerOf(got, 'content-type'), served ?? mediaType)
+    t.is(got.body, body)
+    t.is(headerOf(got, 'x-content-type-options'), 'nosniff')
+  })
+}
+
+test('manifests: HEAD is a promise to a pusher', async (t) => {
+  await using front = await start()
+  await ask(front, `PUT ${path}/latest`, pushed)
+  await ask(front, `GET ${path}/${digest}`)
+  t.is(front.registry.promises, 0)
+  t.is((await ask(front, `HEAD ${path}/${digest}`)).status, 200)
+  t.is(front.registry.promises, 1)
+})
+
+const other = digestOf('other')
+const next = { ...pushed, body: `${body} ` }
+
+for (const condition of [
+  `If-Match: "${other}"`,
+  `If-Match: W/"${digest}"`,
+  `If-None-Match: "${other}", "${digest}"`,
+  `If-None-Match: W/"${digest}"`,
+  'If-None-Match: *',
+]) {
+  test(`manifests: a change with ${condition} that is not so is 412 and changes nothing`, async (t) => {
+    await using front = await start()
+    await ask(front, `PUT ${path}/latest`, pushed)
+    const extra = { headers: [...pushed.headers, condition] }
+    const put = await ask(front, `PUT ${path}/latest`, { ...extra, body: next.body })
+    t.is(put.status, 412)
+    t.deepEqual(errorIn(put), {
+      code: 'PRECONDITION_FAILED',
+      detail: { current: digest },
+      ...{ message: 'what is there is not what the request makes its condition' },
+    })
+    for (const reference of ['latest', digest]) {
+      t.is((await ask(front, `DELETE ${path}/${reference}`, extra)).status, 412)
+      t.is((await ask(front, `GET ${path}/${reference}`)).body, body)
+    }
+    t.is(front.registry.pushes.length, 1)
+  })
+}
+
+test('manifests: a push whose condition is false is refused before it is read', async (t) => {
+  await using front = await start()
+  const head = `PUT ${path}/latest HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\nIf-Match: *\r\nExpect: 100-continue\r\n\r\n`
+  const answer = await sendRaw(front.port, head, (text) => text.includes('}]}'))
+  t.is(answer.status, 412)
+})
+
+test('manifests: a change whose condition is true is made', async (t) => {
+  await using front = await start()
+  const put = (condition: string, text: string) =>
+    ask(front, `PUT ${path}/latest`, { headers: [...pushed.headers, condition], body: text })
+  t.is((await put('If-None-Match: *', body)).status, 201)
+  t.is((await put(`If-Match: "${other}", "${digest}"`, next.body)).status, 201)
+  t.is((await put('If-Match: *', body)).status, 201)
+  t.is((await put(`If-None-Match: "${other}"`, next.body)).status, 201)
+  const unquoted = { headers: [`If-Match: ${digestOf(next.body)}`] }
+  t.is((await ask(front, `GET ${path}/latest`, unquoted)).status, 200)
+  t.is((await ask(front, `DELETE ${path}/latest`, unquoted)).status, 202)
+  t.is((await ask(front, `DELETE ${path}/latest`, unquoted)).status, 404)
+})
+
+test('manifests: of two pushes that both expect the same tag one is made', async (t) => {
+  await using front = await start()
+  await ask(front, `PUT ${path}/latest`, pushed)
+  const { put } = front.registry.manifests
+  front.registry.manifests.put = async (...args) => {
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    return await put(...args)
+  }
+  const headers = [...pushed.headers, `If-Match: "${digest}"`]
+  const answers = await Promise.all(
+    ['  ', '   '].map((more) =>
+      ask(front, `PUT ${path}/latest`, { headers, body: `${body}${more}` }),
+    ),
+  )
+  t.deepEqual(answers.map(({ status }) => status).toSorted(), [201, 412])
+})
+
+test('manifests: GET of something else than If-Match names is 412', async (t) => {
+  await using front = await start()
+  await ask(front, `PUT ${path}/latest`, pushed)
+  const headers = [`If-Match: "${other}"`]
+  t.is((await ask(front, `GET ${path}/latest`, { headers })).status, 412)
+})

@@ -35,7 +35,7 @@ export class MemoryRegistry implements Registry {
   subject: Digest | undefined
   /** Readers that were opened and not closed. */
   open = 0
-  /** Calls of `stat`, which promise the blob to a pusher. */
+  /** Calls that promise a blob or manifest to a pusher. */
   promises = 0
   isReadonly = false
   /** Bytes that the file of a blob lacks at its end. */
@@ -112,6 +112,10 @@ export class MemoryRegistry implements Registry {
       const manifest = this.revisions.get(`${name} ${digest}`)
       if (manifest === undefined) throw new RegistryError('MANIFEST_UNKNOWN', { reference })
       return manifest
+    },
+    promise: async (name, reference) => {
+      this.promises += 1
+      return await this.manifests.get(name, reference)
     },
     admit: async () => {
       if (this.isReadonly) throw new RegistryError('READ_ONLY')
@@ -201,6 +205,7 @@ async function takeChunk(
 export async function startEmbedded(
   registry: Registry,
   options: Partial<EmbeddedOptions> = {},
+  parts: { readonly headers?: readonly string[] } = {},
 ): ReturnType<typeof startPipeline> {
   const backend = createEmbeddedBackend(registry, {
     relative: false,
@@ -211,7 +216,7 @@ export async function startEmbedded(
     maxCatalog: 1000,
     ...options,
   })
-  return await startPipeline({ handle: backend.handle })
+  return await startPipeline({ handle: backend.handle, ...parts })
 }
 
 /** One request, with a body if there is one, over a connection of its own. */

@@ -1,0 +1,95 @@
+import type { Digest } from '../lib/digest.ts'
+import { mapOrdered } from '../lib/map-ordered.ts'
+import type { RepoName } from '../lib/names.ts'
+import { createSizedCache } from '../lib/sized-cache.ts'
+import type { StorageDriver } from '../storage/driver.ts'
+import { blobData, revisionLink, revisions } from '../storage/layout.ts'
+import { readLink } from './links.ts'
+import { readManifest } from './manifest-document.ts'
+import { maxManifestBytes } from './manifest-reader.ts'
+import { revisionDigests } from './revisions.ts'
+
+/** Manifests whose subject is remembered: about 30 MiB. */
+const maxSubjects = 100_000
+/** Referrers that are remembered by their subjects, of all repositories: about 20 MiB. */
+const maxReferrers = 100_000
+const width = 16
+
+type Known = {
+  /** Of the folders of revisions when they were listed; undefined if that was too new to tell. */
+  readonly version: string | undefined
+  readonly bySubject: ReadonlyMap<Digest, readonly Digest[]>
+  /** Revisions that had no link or no manifest, and may get one without a trace in the folder. */
+  readonly doubtful: readonly Digest[]
+}
+
+/**
+ * Makes a function that returns the manifests of a repository whose subject is `subject`; one of them may
+ * have been deleted meanwhile. What a digest stands for never changes, so neither does its subject: each
+ * manifest is read once. A new one is a new folder among the revisions, which changes their version.
+ */
+export function createSubjectIndex(
+  driver: StorageDriver,
+): (name: RepoName, subject: Digest) => Promise<readonly Digest[]> {
+  const subjects = createSizedCache<Digest, { readonly subject: Digest | undefined }>({
+    maxCost: maxSubjects,
+    costOf: () => 1,
+  })
+  const known = createSizedCache<RepoName, Known>({
+    maxCost: maxReferrers,
+    costOf: ({ bySubject, doubtful }) => 1 + bySubject.size + doubtful.length,
+  })
+
+  const learn = async (name: RepoName, digest: Digest): Promise<void> => {
+    // Another name of a revision, as registry:3 makes them, is not a manifest of its own.
+    if ((await readLink(driver, revisionLink(name, digest))) !== digest) return
+    const path = blobData(digest)
+    if (((await driver.stat(path))?.size ?? 0) > maxManifestBytes) return
+    const content = (await driver.read(path))?.content
+    const manifest = content && readManifest(content)
+    if (manifest !== undefined) subjects.set(digest, { subject: manifest.subject })
+  }
+
+  const look = async (
+    name: RepoName,
+    digests: readonly Digest[],
+  ): Promise<Omit<Known, 'version'>> => {
+    const unread = digests.filter((digest) => subjects.get(digest) === undefined)
+    await Array.fromAsync(mapOrdered(unread, width, (digest) => learn(name, digest)))
+    const bySubject = new Map<Digest, Digest[]>()
+    const doubtful: Digest[] = []
+    for (const digest of digests) {
+      const found = subjects.get(digest)
+      if (found === undefined) doubtful.push(digest)
+      else if (found.subject !== undefined) {
+        const others = bySubject.get(found.subject)
+        if (others === undefined) bySubject.set(found.subject, [digest])
+        else others.push(digest)
+      }
+    }
+    return { bySubject, doubtful }
+  }
+
+  return async (name, subject) => {
+    // Before the listing: what changes in between makes the version old, never the listing.
+    const version = await versionOf(driver, name)
+    const last = known.get(name)
+    const isSame = version !== undefined && last?.version === version
+    if (!isSame) {
+      const found = await look(name, await revisionDigests(driver, name))
+      known.set(name, { version, ...found })
+      return found.bySubject.get(subject) ?? []
+    }
+    const late = last.doubtful.length > 0 ? await look(name, last.doubtful) : undefined
+    return [...(last.bySubject.get(subject) ?? []), ...(late?.bySubject.get(subject) ?? [])]
+  }
+}
+
+/** Of the folders that a new revision is a new folder in; undefined if one has changed just now. */
+async function versionOf(driver: StorageDriver, name: RepoName): Promise<string | undefined> {
+  const stats = await Promise.all(
+    ['sha256', 'sha512'].map((algorithm) => driver.stat(`${revisions(name)}/${algorithm}`)),
+  )
+  const isSettled = stats.every((stat) => stat === undefined || stat.version !== undefined)
+  return isSettled ? stats.map((stat) => stat?.version ?? 'none').join(' ') : undefined
+}
