@@ -118,10 +118,15 @@ async function pause(ms: number, signal: AbortSignal): Promise<boolean> {
   return !signal.aborted
 }
 
-/** Deletes what a process had taken out of the tree when it was killed, or what one is deleting now. */
+/**
+ * Deletes what a process had taken out of the tree when it was killed, or what one is deleting now. What
+ * came here within the last seconds, and so has no version yet, may be looked at and put back.
+ */
 async function emptyTrash(driver: StorageDriver, signal: AbortSignal): Promise<void> {
   for (const { name } of (await driver.list(trashRoot)) ?? []) {
     signal.throwIfAborted()
-    await driver.remove(`${trashRoot}/${name}`, { durable: false })
+    const path = `${trashRoot}/${name}`
+    const isSettled = (await driver.stat(path))?.version !== undefined
+    if (isSettled) await driver.remove(path, { durable: false })
   }
 }

@@ -19,7 +19,7 @@ import type { StoragePath } from './driver.ts'
  *   │       ├── startedat                                        RFC 3339, whole seconds
  *   │       └── data                                             what has arrived
  *   └── tidegate                                                 ours; registry:2 does not look here
- *       ├── sweeps/<run>                                         collections under way, see sweeps.ts
+ *       ├── sweeps/<run>.<batch>, sweeps/spare                   collections under way, see sweeps.ts
  *       ├── trash/                                               what is being removed
  *       └── readonly                                             exists: no new writes
  *

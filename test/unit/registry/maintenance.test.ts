@@ -59,12 +59,21 @@ test('maintenance: a step that fails is logged, and tried again', async (t) => {
 
 test('maintenance: uploads are purged and the trash is emptied at the start', async (t) => {
   await using store = await idleStore()
+  await sleep(2_200)
   await using _ = startMaintenance(parts(store.driver, { purge }))
   await until(async () => (await store.driver.list(trashRoot))?.length === 0)
   t.deepEqual(
     (await store.files()).filter((path) => path.includes('_uploads')),
     [],
   )
+})
+
+test('maintenance: what came into the trash just now may be put back, and stays', async (t) => {
+  await using store = await idleStore()
+  await using _ = startMaintenance(parts(store.driver, { purge: { ...purge, intervalMs: 5 } }))
+  await until(async () => (await store.driver.stat(session)) === undefined)
+  await sleep(50)
+  t.true((await store.driver.list(trashRoot))?.some(({ name }) => name === 'left'))
 })
 
 test('maintenance: collections begin after a random part of the interval', async (t) => {
