@@ -111,7 +111,7 @@ make_base() {
   cp -L node_modules/node/bin/node "$root/usr/local/bin/node"
   cp -RL "$npm" "$root/usr/local/lib/npm"
   ln -s ../lib/npm/bin/npm-cli.js "$root/usr/local/bin/npm"
-  for tool in sh env id ln chmod mkdir rm; do cp -L "$(type -P "$tool")" "$root/usr/bin/"; done
+  for tool in sh env id ln chmod mkdir rm chown; do cp -L "$(type -P "$tool")" "$root/usr/bin/"; done
   # `ldd` prints `name => /path (address)` and, for the loader, `/path (address)`.
   ldd "$root"/usr/bin/* "$root/usr/local/bin/node" | grep -o '/lib[^ ]*' | sort -u |
     while read -r library; do

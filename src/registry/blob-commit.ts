@@ -69,9 +69,8 @@ export async function mountBlob(
   if (target === undefined) return false
   // Use, which a collection sees in the age of the bytes; see `promiseBlob`.
   await driver.touch(blobData(target))
-  if (!(await linkBlob(driver, name, target))) return false
   if (target !== digest) await writeLink(driver, layerLink(name, digest), target)
-  return true
+  return await linkBlob(driver, name, target)
 }
 
 /** The digest under which the bytes to mount are stored. */

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { createHash, hash } from 'node:crypto'
 import { type Digest, parseDigest } from '../lib/digest.ts'
 import { RegistryError } from '../lib/errors.ts'
 import { giveBuffer, takeBuffer } from '../lib/spare-buffers.ts'
@@ -42,6 +42,12 @@ export function parseAlgorithm(name: string): Algorithm {
 /** The algorithm of a digest. @throws DIGEST_INVALID when we do not have it */
 export function algorithmOf(digest: Digest): Algorithm {
   return parseAlgorithm(digest.slice(0, digest.indexOf(':')))
+}
+
+/** True when `content` is what the digest says; for what is in memory whole. */
+export function isContentOf(digest: Digest, content: Buffer): boolean {
+  const [algorithm = '', hex] = digest.split(':')
+  return hash(algorithm, content) === hex
 }
 
 /** True for a digest that can name a blob here; no other leads to a place in the layout. */

@@ -42,7 +42,8 @@ type Parts = {
 /** What a failed push has to bring back. */
 type Past = {
   readonly hadRevision: boolean
-  readonly meanings: ReadonlyMap<Tag, Digest | undefined>
+  /** What the tags meant that it has set. */
+  readonly meanings: Map<Tag, Digest | undefined>
 }
 
 type PushOptions = {
@@ -59,7 +60,11 @@ export function createManifestPush({ driver, admission, tags }: PushOptions): Ma
     const { content } = push
     const arrival = { name, document, content, digest: digestOf(push), tags: uniqueTags(push) }
     const references = await findReferences(driver, name, document)
-    const past = await lookBack(arrival)
+    const link = revisionLink(name, arrival.digest)
+    const past: Past = {
+      hadRevision: (await readLink(driver, link)) !== undefined,
+      meanings: new Map(),
+    }
     const folders = [...references.folders, ...foldersOf(arrival)]
     const requireReferences = async (): Promise<void> => {
       await settleSweeps(driver, folders)
@@ -73,21 +78,10 @@ export function createManifestPush({ driver, admission, tags }: PushOptions): Ma
       await storeRevision(arrival, absent)
       // Once before the tags, so that none ever means what is incomplete, and once for good.
       await requireReferences()
-      await storeTags(arrival, absent)
+      await storeTags(arrival, absent, past)
       await requireReferences()
     }
     return { digest: arrival.digest, subject: document.subject }
-  }
-
-  async function lookBack({ name, digest, tags: wanted }: Arrival): Promise<Past> {
-    const look = async (tag: Tag): Promise<[Tag, Digest | undefined]> => [
-      tag,
-      await tags.resolve(name, tag),
-    ]
-    return {
-      hadRevision: (await readLink(driver, revisionLink(name, digest))) !== undefined,
-      meanings: new Map(await Array.fromAsync(mapOrdered(wanted, width, look))),
-    }
   }
 
   /** Bytes, then revision, and tags only after it: a crash in between leaves nothing that leads nowhere. */
@@ -100,8 +94,15 @@ export function createManifestPush({ driver, admission, tags }: PushOptions): Ma
     }
   }
 
-  async function storeTags({ name, digest }: Arrival, absent: Parts): Promise<void> {
-    const set = (tag: Tag): Promise<void> => tags.set(name, tag, digest)
+  async function storeTags(
+    { name, digest }: Arrival,
+    absent: Parts,
+    { meanings }: Past,
+  ): Promise<void> {
+    const set = async (tag: Tag): Promise<void> => {
+      const before = await tags.set(name, tag, digest)
+      if (!meanings.has(tag)) meanings.set(tag, before)
+    }
     await Array.fromAsync(mapOrdered(absent.tags, width, set))
   }
 

@@ -3,7 +3,7 @@ import type { RepoName } from '../lib/names.ts'
 import { createSizedCache } from '../lib/sized-cache.ts'
 import type { StorageDriver } from '../storage/driver.ts'
 import { blobData, revisionLink, revisionMediaType } from '../storage/layout.ts'
-import { isStorable } from './digester.ts'
+import { isContentOf, isStorable } from './digester.ts'
 import { createLinkReader } from './link-reader.ts'
 import { type MediaTypeHint, readMediaType } from './manifest-document.ts'
 import { isMediaType } from './manifest-media-types.ts'
@@ -50,7 +50,9 @@ export function createManifestReader(driver: StorageDriver): ManifestReader {
     if (size === 0 || size > maxManifestBytes) return undefined
     const file = await driver.read(blobData(digest))
     const hint = file && readMediaType(file.content)
-    if (file === undefined || hint === undefined) return undefined
+    // Once for as long as it is remembered: what is damaged is not served, and heals when it is pushed.
+    if (file === undefined || hint === undefined || !isContentOf(digest, file.content))
+      return undefined
     const stored = { ...hint, content: file.content }
     cache.set(digest, stored)
     return stored

@@ -1,7 +1,7 @@
 import type { Digest } from '../lib/digest.ts'
 import type { StorageDriver, StoragePath } from '../storage/driver.ts'
 import { blobData } from '../storage/layout.ts'
-import { isStorable } from './digester.ts'
+import { isContentOf, isStorable } from './digester.ts'
 import { readMediaType, referencesOf } from './manifest-document.ts'
 
 /** Nothing larger is a manifest. */
@@ -31,7 +31,7 @@ export async function readReferences(
   const file =
     size === 0 || size > maxManifestBytes ? undefined : await driver.read(blobData(digest))
   const hint = file && readMediaType(file.content)
-  if (file === undefined || hint === undefined) return unknown
+  if (file === undefined || hint === undefined || !isContentOf(digest, file.content)) return unknown
   const isAsked = hint.stated === undefined && mediaTypePath !== undefined
   const beside = isAsked ? await driver.read(mediaTypePath) : undefined
   const found = referencesOf(file.content, beside?.content.toString('latin1').trim())

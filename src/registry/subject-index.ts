@@ -4,6 +4,7 @@ import type { RepoName } from '../lib/names.ts'
 import { createSizedCache } from '../lib/sized-cache.ts'
 import type { StorageDriver } from '../storage/driver.ts'
 import { blobData, revisionLink, revisions } from '../storage/layout.ts'
+import { isContentOf } from './digester.ts'
 import { readLink } from './links.ts'
 import { readManifest } from './manifest-document.ts'
 import { maxManifestBytes } from './manifest-reader.ts'
@@ -15,7 +16,12 @@ const maxSubjects = 100_000
 const maxReferrers = 100_000
 const width = 16
 
+/** What a manifest says of its subject. */
+type Subject = { readonly subject: Digest | undefined }
+
 type Known = {
+  /** Digests in all of it. */
+  readonly size: number
   /** Of the folders of revisions when they were listed; undefined if that was too new to tell. */
   readonly version: string | undefined
   readonly bySubject: ReadonlyMap<Digest, readonly Digest[]>
@@ -31,35 +37,36 @@ type Known = {
 export function createSubjectIndex(
   driver: StorageDriver,
 ): (name: RepoName, subject: Digest) => Promise<readonly Digest[]> {
-  const subjects = createSizedCache<Digest, { readonly subject: Digest | undefined }>({
+  const subjects = createSizedCache<Digest, Subject>({
     maxCost: maxSubjects,
     costOf: () => 1,
   })
   const known = createSizedCache<RepoName, Known>({
     maxCost: maxReferrers,
-    costOf: ({ bySubject, doubtful }) => 1 + bySubject.size + doubtful.length,
+    costOf: ({ size }) => 1 + size,
   })
 
-  const learn = async (name: RepoName, digest: Digest): Promise<void> => {
+  const learn = async (name: RepoName, digest: Digest): Promise<Subject | undefined> => {
     // Another name of a revision, as registry:3 makes them, is not a manifest of its own.
-    if ((await readLink(driver, revisionLink(name, digest))) !== digest) return
+    if ((await readLink(driver, revisionLink(name, digest))) !== digest) return undefined
     const path = blobData(digest)
-    if (((await driver.stat(path))?.size ?? 0) > maxManifestBytes) return
+    if (((await driver.stat(path))?.size ?? 0) > maxManifestBytes) return undefined
     const content = (await driver.read(path))?.content
-    const manifest = content && readManifest(content)
-    if (manifest !== undefined) subjects.set(digest, { subject: manifest.subject })
+    if (content === undefined || !isContentOf(digest, content)) return undefined
+    const manifest = readManifest(content)
+    if (manifest === undefined) return undefined
+    const found = { subject: manifest.subject }
+    subjects.set(digest, found)
+    return found
   }
 
-  const look = async (
+  const index = async (
     name: RepoName,
     digests: readonly Digest[],
   ): Promise<Omit<Known, 'version'>> => {
-    const unread = digests.filter((digest) => subjects.get(digest) === undefined)
-    await Array.fromAsync(mapOrdered(unread, width, (digest) => learn(name, digest)))
     const bySubject = new Map<Digest, Digest[]>()
     const doubtful: Digest[] = []
-    for (const digest of digests) {
-      const found = subjects.get(digest)
+    const sort = (digest: Digest, found: Subject | undefined): void => {
       if (found === undefined) doubtful.push(digest)
       else if (found.subject !== undefined) {
         const others = bySubject.get(found.subject)
@@ -67,7 +74,16 @@ export function createSubjectIndex(
         else others.push(digest)
       }
     }
-    return { bySubject, doubtful }
+    const unknown: Digest[] = []
+    for (const digest of digests) {
+      const found = subjects.get(digest)
+      if (found === undefined) unknown.push(digest)
+      else sort(digest, found)
+    }
+    const look = async (digest: Digest): Promise<void> => sort(digest, await learn(name, digest))
+    await Array.fromAsync(mapOrdered(unknown, width, look))
+    const size = [...bySubject.values()].reduce((sum, { length }) => sum + length, doubtful.length)
+    return { size, bySubject, doubtful }
   }
 
   return async (name, subject) => {
@@ -76,11 +92,11 @@ export function createSubjectIndex(
     const last = known.get(name)
     const isSame = version !== undefined && last?.version === version
     if (!isSame) {
-      const found = await look(name, await revisionDigests(driver, name))
+      const found = await index(name, await revisionDigests(driver, name))
       known.set(name, { version, ...found })
       return found.bySubject.get(subject) ?? []
     }
-    const late = last.doubtful.length > 0 ? await look(name, last.doubtful) : undefined
+    const late = last.doubtful.length > 0 ? await index(name, last.doubtful) : undefined
     return [...(last.bySubject.get(subject) ?? []), ...(late?.bySubject.get(subject) ?? [])]
   }
 }

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { RegistryError } from '../lib/errors.ts'
 import type { StorageDriver, StoragePath } from '../storage/driver.ts'
 import {
@@ -41,6 +42,7 @@ const beatMs = 5_000
 /** A collection that could not renew for this long removes nothing more. The difference to what takes it
  *  for dead is what one removal may take. */
 const maxSilenceMs = 15_000
+const pollMs = 50
 
 /**
  * Resolves once no collection is about to remove any of `paths`; true if it had to wait for that, so
@@ -55,7 +57,12 @@ export async function settleSweeps(
     // What is announced after this listing is looked at again after we have written, and seen as used.
     const file = await findNaming(driver, paths)
     if (file === undefined) return waited
-    await outlast(driver, file, { patienceMs })
+    try {
+      await outlast(driver, file, { patienceMs })
+    } catch {
+      // Nobody renews it, and on a disk that takes no writes nobody removes it, nor anything else.
+      namesOf(driver).set(file, Promise.resolve(new Set()))
+    }
   }
 }
 
@@ -67,15 +74,15 @@ async function findNaming(
   for (;;) {
     const files = await listAnnouncements(driver)
     const names = await readNames(driver, files)
-    const isNamed = (named: ReadonlySet<StoragePath> | undefined): boolean =>
-      named !== undefined && paths.some((path) => named.has(path))
-    const found = files.find((file, index) => namesEverything(file) || isNamed(names[index]))
+    const found = files.find((_, index) => paths.some((path) => names[index]?.has(path)))
     // One that is gone by now may have been followed by one that was not there to be listed.
     if (found !== undefined || !names.includes(undefined)) return found
+    // A listing that still shows what is gone, as network file systems have it, is not asked at once again.
+    await sleep(pollMs)
   }
 }
 
-type Names = Promise<ReadonlySet<StoragePath> | undefined>
+type Names = Promise<Pick<ReadonlySet<StoragePath>, 'has'> | undefined>
 
 /**
  * What announcements name, which every HEAD of a blob asks for while there are any. At the level of the
@@ -83,13 +90,18 @@ type Names = Promise<ReadonlySet<StoragePath> | undefined>
  */
 const known = new WeakMap<StorageDriver, Map<StoragePath, Names>>()
 
+function namesOf(driver: StorageDriver): Map<StoragePath, Names> {
+  const ofDriver = known.get(driver) ?? new Map<StoragePath, Names>()
+  known.set(driver, ofDriver)
+  return ofDriver
+}
+
 /** What the announcements name, in their order; undefined for one that is gone. */
 async function readNames(
   driver: StorageDriver,
   files: readonly StoragePath[],
 ): Promise<readonly Awaited<Names>[]> {
-  const ofDriver = known.get(driver) ?? new Map<StoragePath, Names>()
-  known.set(driver, ofDriver)
+  const ofDriver = namesOf(driver)
   for (const file of ofDriver.keys()) if (!files.includes(file)) ofDriver.delete(file)
   const look = (file: StoragePath): Names => {
     const names = ofDriver.get(file) ?? parseNames(driver, file)
@@ -103,7 +115,7 @@ async function readNames(
 }
 
 async function parseNames(driver: StorageDriver, file: StoragePath): Names {
-  if (namesEverything(file)) return new Set()
+  if (namesEverything(file)) return { has: () => true }
   const announced = await driver.read(file)
   return announced && new Set(announced.content.toString('latin1').split('\n'))
 }
@@ -129,10 +141,13 @@ export async function openSweep(
   await buryDead(driver, { patienceMs })
   if ((await listAnnouncements(driver)).length > 0) return undefined
   await clearTemporary(driver)
+  await using stack = new AsyncDisposableStack()
   const { sweep, own } = await beginSweep(driver)
-  if ((await listAnnouncements(driver)).every((file) => own.has(file))) return sweep
-  await sweep[Symbol.asyncDispose]()
-  return undefined
+  // An announcement that nobody ends, and that its timer renews, would be waited for for ever.
+  stack.use(sweep)
+  if (!(await listAnnouncements(driver)).every((file) => own.has(file))) return undefined
+  stack.move()
+  return sweep
 }
 
 async function beginSweep(
@@ -159,9 +174,9 @@ async function beginSweep(
     if (await driver.touch(file)) belief.renew(at)
     else if (file === current) belief.end()
   }
+  const startedAt = await startOf(driver, current)
   // A failed beat shows in `isHeard` soon enough.
   const timer = setInterval(() => void beat().catch(() => {}), beatMs).unref()
-  const startedAt = (await driver.stat(current))?.modifiedAt ?? Date.now()
   const sweep: Sweep = {
     ...{ startedAt, announce, isHeard: belief.isHeld },
     async [Symbol.asyncDispose]() {
@@ -171,6 +186,16 @@ async function beginSweep(
     },
   }
   return { sweep, own }
+}
+
+/** When an announcement was made. One that cannot be looked at is taken back. */
+async function startOf(driver: StorageDriver, file: StoragePath): Promise<number> {
+  try {
+    return (await driver.stat(file))?.modifiedAt ?? Date.now()
+  } catch (error) {
+    await endAnnouncement(driver, file).catch(() => {})
+    throw error
+  }
 }
 
 /** Makes a function that writes a run's next announcement, tells its name, and adds that to `own`. */

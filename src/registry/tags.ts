@@ -16,8 +16,8 @@ export type Tags = {
   resolve(name: RepoName, tag: Tag): Promise<Digest | undefined>
   /** Tags in ASCII order. @throws NAME_UNKNOWN for a repository without a manifest */
   list(name: RepoName, page: Page): Promise<Listed<Tag>>
-  /** Points a tag to a manifest; durable. */
-  set(name: RepoName, tag: Tag, digest: Digest): Promise<void>
+  /** Points a tag to a manifest; durable. Resolves with what it meant before. */
+  set(name: RepoName, tag: Tag, digest: Digest): Promise<Digest | undefined>
   /**
    * Points a tag to `instead`, or removes it for undefined, if it means `digest`; durable. What a push
    * beside us makes of the tag is never lost, but the tag may be absent for a moment. It asks nobody,
@@ -58,7 +58,11 @@ export function createTags({ driver, admission }: TagsOptions): Tags {
     resolve,
     async set(name, tag, digest) {
       const folder = tagFolder(name, tag)
-      await inTurn(folder, () => point(folder, digest))
+      return await inTurn(folder, async () => {
+        const before = await readLink(currentLink(folder))
+        await point(folder, digest)
+        return before
+      })
     },
 
     async list(name, page) {

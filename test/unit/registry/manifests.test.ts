@@ -413,3 +413,15 @@ test('manifests: beside deletes a tag leads to a manifest or is gone', async (t)
     t.is(Object(await pull(store.manifests, tag('x'))).digest, digest)
   }
 })
+
+test('manifests: one whose bytes are damaged is unknown, and heals when it is pushed again', async (t) => {
+  await using store = await openStore()
+  const content = Buffer.from(image())
+  const digest = await store.plant(name, content)
+  const damaged = Buffer.from(`${content}`.replace('schemaVersion', 'schemaVersioN'))
+  t.is(damaged.length, content.length)
+  await store.driver.write(blobData(digest), damaged)
+  await rejectsCode(t, store.manifests.get(name, digest), 'MANIFEST_UNKNOWN')
+  await store.driver.write(blobData(digest), content)
+  t.deepEqual((await store.manifests.get(name, digest)).content, content)
+})

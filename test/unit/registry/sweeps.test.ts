@@ -270,3 +270,39 @@ test('sweeps: what a killed collection was about to announce goes with the next'
   await sweep?.[Symbol.asyncDispose]()
   t.deepEqual(await store.driver.list(sweepsRoot), [])
 })
+
+test('sweeps: a collection that fails to begin leaves no announcement behind', async (t) => {
+  await using store = await createTestStore()
+  for (const failing of ['stat', 'list'] as const) {
+    let left = failing === 'list' ? 3 : 0
+    const driver = {
+      ...store.driver,
+      stat: async (path: string) => {
+        if (failing === 'stat' && path.startsWith(`${sweepsRoot}/`)) throw new Error('EMFILE')
+        return store.driver.stat(path)
+      },
+      list: async (path: string) => {
+        if (failing === 'list' && path === sweepsRoot && left-- === 0) throw new Error('EMFILE')
+        return store.driver.list(path)
+      },
+    }
+    await t.throwsAsync(openSweep(driver), { message: 'EMFILE' })
+    t.deepEqual(await store.driver.list(sweepsRoot), [], failing)
+  }
+})
+
+test('sweeps: on a disk that takes no writes a dead announcement holds nobody up for long, nor twice', async (t) => {
+  await using store = await createTestStore()
+  await store.file(`${sweepsRoot}/killed.1`, `\n${path}\n`)
+  let removals = 0
+  const driver = {
+    ...store.driver,
+    remove: async () => {
+      removals += 1
+      throw new RegistryError('UNAVAILABLE')
+    },
+  }
+  t.true(await settleSweeps(driver, [path], 200))
+  t.false(await settleSweeps(driver, [path], 200))
+  t.is(removals, 1)
+})

@@ -147,7 +147,7 @@ test('tags: a tag moved while a replacement looks at it is not lost', async (t) 
     }),
   })
   await store.tags.set(name, tag('x'), a)
-  let setting: Promise<void> | undefined
+  let setting: Promise<unknown> | undefined
   afterLook = async () => {
     setting ??= store.tags.set(name, tag('x'), b)
     await Promise.race([setting, sleep(200)]) // as far as it gets
