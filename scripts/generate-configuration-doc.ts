@@ -61,7 +61,7 @@ They are accepted with a warning, so that a registry's own file can be used as i
 
 | Key | Effect | Keys below it |
 |---|---|---|
-${unimplemented.map(({ key, effect, severity, below }) => `| \`${key}\` | ${severity === 'warning' ? '' : `**${severity}**: `}${effect} | ${below.map((path) => `\`${path}\``).join(' ')} |`).join('\n')}
+${unimplemented.map(({ key, effect, remedy, severity, below }) => `| \`${key}\` | ${severity === 'warning' ? '' : `**${severity}**: `}${effect}${remedy === undefined ? '' : `: ${remedy}`} | ${below.map((path) => `\`${path}\``).join(' ')} |`).join('\n')}
 `
 }
 

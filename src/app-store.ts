@@ -1,5 +1,5 @@
 import { constants, type Stats } from 'node:fs'
-import { access, stat } from 'node:fs/promises'
+import { access, lstat, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Logger } from 'pino'
 import type { OpenBackend } from './app-upstream.ts'
@@ -8,12 +8,12 @@ import { createEmbeddedBackend } from './http/embedded/backend.ts'
 import { describeReadProblem, describeWriteProblem } from './lib/file-problem.ts'
 import { StartupError } from './lib/startup-error.ts'
 import { createAdmission } from './registry/admission.ts'
-import type { CollectionOptions } from './registry/collection.ts'
+import type { CollectionOptions } from './registry/collection/collection.ts'
 import { type MaintenanceParts, startMaintenance } from './registry/maintenance.ts'
 import { createRegistry } from './registry/registry.ts'
 import type { StorageDriver } from './storage/driver.ts'
 import { createFilesystemDriver } from './storage/filesystem.ts'
-import { blobsRoot } from './storage/layout.ts'
+import { blobsRoot, repositoriesRoot } from './storage/layout.ts'
 
 /** The backend that is a registry itself, on `storage`. @throws StartupError for a folder that cannot be used */
 export async function openStore(config: Config, log: Logger): Promise<OpenBackend> {
@@ -91,12 +91,31 @@ export async function requireExisting({ storage }: Pick<Config, 'storage'>): Pro
   )
 }
 
-/** The folder itself need not exist, but then it must be possible to make it. */
+/**
+ * The folder itself need not exist, but then it must be possible to make it. So with those in it, which
+ * may have an owner of their own, as after a `chown` of the folder alone.
+ */
 async function requireUsable(root: string, use: StoreUse): Promise<void> {
-  let folder = root
-  while ((await statOf(folder)) === undefined && folder !== dirname(folder)) {
-    folder = dirname(folder)
-  }
+  const inside = [dirname(blobsRoot), blobsRoot, repositoriesRoot].map((path) => join(root, path))
+  const folders = new Set<string>()
+  for (const path of [root, ...inside]) folders.add(await nearestOf(path))
+  for (const folder of folders) await requireUsableFolder(folder, use)
+}
+
+/** What is at a path, or else the folder in which it would be made. */
+async function nearestOf(path: string): Promise<string> {
+  if ((await statOf(path)) !== undefined || path === dirname(path)) return path
+  const isLink = await lstat(path).then(
+    () => true,
+    () => false,
+  )
+  if (!isLink) return await nearestOf(dirname(path))
+  throw problem(
+    `${path} is a symbolic link to what does not exist; check the mount that should bring it`,
+  )
+}
+
+async function requireUsableFolder(folder: string, use: StoreUse): Promise<void> {
   if (!(await statOf(folder))?.isDirectory()) {
     throw problem(`${folder} is a file, not a folder; name the folder that holds the store`)
   }

@@ -9,6 +9,7 @@ import { registerHtpasswdCommands } from './cli/htpasswd.ts'
 import { registerQuickstartCommand } from './cli/quickstart.ts'
 import { registerReadonlyCommand } from './cli/readonly.ts'
 import { configExitCode, serve } from './cli/serve.ts'
+import { tolerateRefusedOutput } from './cli/standard-streams.ts'
 import { loadConfig } from './config/load.ts'
 import { formatConfig } from './config/print.ts'
 import { StartupError } from './lib/startup-error.ts'
@@ -17,6 +18,8 @@ import { createLog } from './observability/log.ts'
 // Disk work waits in libuv's threads, of which there are four: as many large layers that are brought to the
 // disk would keep every pull waiting. This counts only as long as nothing has used them.
 process.env['UV_THREADPOOL_SIZE'] ??= '16'
+
+tolerateRefusedOutput()
 
 /** Exit code of a command line that cannot be understood; sysexits EX_USAGE. */
 const usageExitCode = 64

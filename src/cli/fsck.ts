@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import { formatDuration } from '../lib/units.ts'
-import { type CheckReport, checkStore } from '../registry/check.ts'
+import { type CheckReport, checkStore } from '../registry/check/check.ts'
 import {
   type ConfiguredStore,
   configArgument,

@@ -2,8 +2,8 @@ import { type Command, Option } from 'commander'
 import { StartupError } from '../lib/startup-error.ts'
 import { formatDuration, parseDuration } from '../lib/units.ts'
 import { createLog } from '../observability/log.ts'
-import { type CollectionOptions, collect } from '../registry/collection.ts'
-import type { CollectionReport, NameList } from '../registry/collection-report.ts'
+import { type CollectionOptions, collect } from '../registry/collection/collection.ts'
+import type { CollectionReport, NameList } from '../registry/collection/report.ts'
 import {
   type ConfiguredStore,
   configArgument,

@@ -1,5 +1,5 @@
 import { StartupError } from '../lib/startup-error.ts'
-import type { CollectionOptions } from '../registry/collection.ts'
+import type { CollectionOptions } from '../registry/collection/collection.ts'
 import { isSystemRefusal } from '../registry/unreadable.ts'
 import type { StorageDriver } from '../storage/driver.ts'
 import { readonlyMark } from '../storage/layout.ts'
@@ -82,7 +82,7 @@ export const configArgument = [
 ] as const
 
 /** What the system refused; sysexits EX_IOERR. */
-const systemExitCode = 74
+export const systemExitCode = 74
 /** What shells report for a command that Ctrl-C ended. */
 const interruptedExitCode = 130
 
@@ -98,12 +98,22 @@ export async function runStoreWork(work: (signal: AbortSignal) => Promise<void>)
     await work(stop.signal)
   } catch (error) {
     if (!stop.signal.aborted && !isSystemRefusal(error)) throw error
-    const reason = stop.signal.aborted ? 'stopped before the end' : String(error)
-    process.stderr.write(`tidegate: ${reason}; what it has done so far is safe, run it again\n`)
+    const message = stop.signal.aborted
+      ? 'stopped before the end; what it has done so far is safe, run it again'
+      : `${refusalOf(error)}; what it has done so far is safe: mend that, then run it again`
+    process.stderr.write(`tidegate: ${message}\n`)
     process.exitCode = stop.signal.aborted ? interruptedExitCode : systemExitCode
   } finally {
     process.off('SIGINT', abort).off('SIGTERM', abort)
   }
+}
+
+/** What the system said, which the errors around it may leave out, in the words that tell the most. */
+function refusalOf(error: unknown): string {
+  const messages: string[] = []
+  for (let at = error; at instanceof Error; at = at.cause) messages.push(at.message)
+  const innermost = messages.at(-1) ?? String(error)
+  return messages.find((message) => message.includes(innermost)) ?? innermost
 }
 
 const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB']

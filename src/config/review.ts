@@ -72,7 +72,7 @@ function reviewUnimplemented(
   review: Review,
 ): void {
   const { report, isProxy } = review
-  const { effect, severity } = node.unimplemented
+  const { effect, severity, remedy, none } = node.unimplemented
   const isIdle = isProxy && path[0] === 'storage'
   const line = (message: string): string => problemLine(tree.origin, path.join('.'), message)
   // One line says it for all that is below.
@@ -80,8 +80,10 @@ function reviewUnimplemented(
     report.problem(line(effect))
     return
   }
-  if (reviewNode(tree, node, path, review) === undefined || isIdle) return
-  if (severity === 'error without upstream' && !isProxy) report.problem(line(effect))
+  const value = reviewNode(tree, node, path, review)
+  if (value === undefined || value === none || isIdle) return
+  if (severity === 'error without upstream' && !isProxy)
+    report.problem(line(remedy === undefined ? effect : `${effect}: ${remedy}`))
   else report.warning(line(`no effect: ${effect}`))
 }
 

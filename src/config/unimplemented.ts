@@ -1,8 +1,12 @@
 /** A key of registry:2 or registry:3 that this version does not implement. */
 export type Unimplemented = {
   readonly key: string
-  /** What is different without it, and for errors also the remedy. */
+  /** What is different without it; for plain errors also the remedy. */
   readonly effect: string
+  /** What to do about an error that `upstream` makes a warning. */
+  readonly remedy?: string
+  /** A value that says the same as no key. */
+  readonly none?: string
   /**
    * An error where ignoring the key would leave the registry open or unreachable, with `upstream` or
    * only as a registry of our own.
@@ -25,9 +29,14 @@ const error = (key: string, effect: string, ...below: string[]): Unimplemented =
   below,
 })
 
-const ownError = (key: string, effect: string): Unimplemented => ({
+const ownError = (
+  key: string,
+  effect: string,
+  more: Required<Pick<Unimplemented, 'remedy'>> & Pick<Unimplemented, 'none'>,
+): Unimplemented => ({
   key,
   effect,
+  ...more,
   severity: 'error without upstream',
   below: [],
 })
@@ -101,7 +110,11 @@ export const unimplemented: readonly Unimplemented[] = [
   ),
   ownError(
     'http.prefix',
-    'the API is served at /v2/, without a prefix, and clients of the prefix get 404: remove the key, and serve the registry under a host name or port of its own',
+    'the API is served at /v2/, without a prefix, and clients of the prefix get 404',
+    {
+      remedy: 'remove the key, and serve the registry under a host name or port of its own',
+      none: '/',
+    },
   ),
   error(
     'http.tls.letsencrypt',
@@ -161,10 +174,10 @@ export const unimplemented: readonly Unimplemented[] = [
     'ttl',
     'cachewritetimeout',
   ),
-  ownError(
-    'proxy.remoteurl',
-    'there is no pull-through cache, and without it this would be an empty registry that takes pushes: leave such a configuration to registry:2, and name that in `upstream`',
-  ),
+  ownError('proxy.remoteurl', 'there is no pull-through cache', {
+    remedy:
+      'without it this would be an empty registry that takes pushes; leave such a configuration to registry:2, and name that in `upstream`',
+  }),
   warning(
     'validation',
     'every manifest is checked, layers with URLs are accepted, and the children of an index must exist; an upstream decides for itself',

@@ -4,21 +4,29 @@ import type { DestinationStream } from 'pino'
 export type LineOutput = DestinationStream & {
   /** Calls back once every line has left, or nobody will read it. */
   flush(callback: () => void): void
-  /** Writes now what waits, as the last act of the process. Takes a second at most. */
+  /**
+   * Writes now what waits, as the last act of the process: until a reader has stood still for a second,
+   * and for ten in all. A descriptor that is not `unblocked` may keep it as long as its reader likes.
+   */
   writeRest(): void
 }
 
 export type LineOutputOptions = {
   /** Lines that would wait beyond this are dropped. */
   readonly maxWaitingBytes: number
+  /** The descriptor never keeps its writer, as a file or a pipe opened with O_NONBLOCK. */
+  readonly unblocked?: boolean
   /** Told how many were dropped, once lines are written again. */
   readonly onDropped: (count: number) => void
 }
 
-/** Time until a pipe that was full is tried again. */
-const retryMs = 100
-/** Tries of `writeRest` at a pipe that stays full. */
-const exitTries = 10
+/** Time until a pipe that was full is tried again, doubled each time: one that is being read has room soon. */
+const firstRetryMs = 1
+const lastRetryMs = 100
+/** How long `writeRest` tries a pipe that stays full, and how long one that is read slowly. */
+const exitStallMs = 1_000
+const exitMs = 10_000
+const newline = 0x0a
 const nothing = Buffer.alloc(0)
 
 /**
@@ -30,7 +38,7 @@ const nothing = Buffer.alloc(0)
  */
 export function createLineOutput(
   fd: number,
-  { maxWaitingBytes, onDropped }: LineOutputOptions,
+  { maxWaitingBytes, onDropped, unblocked = false }: LineOutputOptions,
 ): LineOutput {
   let waiting: string[] = []
   let waitingBytes = 0
@@ -38,51 +46,86 @@ export function createLineOutput(
   let current: Buffer = nothing
   let isWriting = false
   let retry: NodeJS.Timeout | undefined
+  let retryMs = firstRetryMs
   let isGone = false
   let isRefused = false
+  /** The last byte that was written is not the end of a line. */
+  let isInLine = false
   let dropped = 0
   let callbacks: (() => void)[] = []
 
   const hasNext = (): boolean => {
     if (current.length > 0) return true
-    current = Buffer.from(waiting.join(''))
+    if (waiting.length === 0) return false
+    // After a line of which the rest was dropped; two in one would be none.
+    current = Buffer.from((isInLine ? '\n' : '') + waiting.join(''))
     waiting = []
     waitingBytes = 0
-    return current.length > 0
+    return true
+  }
+  const take = (bytes: number): void => {
+    if (bytes > 0) isInLine = current[bytes - 1] !== newline
+    current = current.subarray(bytes)
+    retryMs = firstRetryMs
   }
   const settle = (): void => {
     if (dropped > 0 && !isRefused) {
-      onDropped(dropped)
+      const count = dropped
       dropped = 0
+      onDropped(count)
+      // It may have written a line, which settles the rest.
+      if (isWriting || retry !== undefined) return
     }
     const settled = callbacks
     callbacks = []
     for (const callback of settled) callback()
   }
   const proceed = (): void => {
-    if (isWriting || retry !== undefined) return
-    if (isGone || !hasNext()) {
-      settle()
-      return
+    while (!isWriting && retry === undefined) {
+      if (isGone || !hasNext()) {
+        settle()
+        return
+      }
+      if (unblocked) writeNow()
+      else {
+        isWriting = true
+        write(fd, current, 0, current.length, null, onWritten)
+      }
     }
-    isWriting = true
-    write(fd, current, 0, current.length, null, onWritten)
+  }
+  const writeNow = (): void => {
+    try {
+      take(writeSync(fd, current))
+      isRefused = false
+    } catch (error) {
+      onRefused(error)
+    }
   }
   const onWritten = (error: NodeJS.ErrnoException | null, bytes: number): void => {
     isWriting = false
-    isRefused = error !== null && !isFull(error)
-    if (error === null) current = current.subarray(bytes)
-    else if (isFull(error)) retry = setTimeout(tryAgain, retryMs).unref()
-    else giveUp(error)
+    isRefused = false
+    if (error === null) take(bytes)
+    else onRefused(error)
     proceed()
+  }
+  const onRefused = (error: unknown): void => {
+    isRefused = !hasCode(error, 'EAGAIN')
+    if (isRefused) giveUp(error)
+    else retry = setTimeout(tryAgain, nextWait()).unref()
+  }
+  const nextWait = (): number => {
+    const wait = retryMs
+    retryMs = Math.min(2 * retryMs, lastRetryMs)
+    return wait
   }
   const tryAgain = (): void => {
     retry = undefined
     proceed()
   }
-  const giveUp = (error: NodeJS.ErrnoException): void => {
-    isGone = error.code === 'EPIPE'
-    dropped += current.toString('latin1').split('\n').length - 1
+  const giveUp = (error: unknown): void => {
+    isGone = hasCode(error, 'EPIPE')
+    // A line end at the front is that of a line before, which has no rest but this.
+    dropped += current.subarray(current[0] === newline ? 1 : 0).filter(isNewline).length
     current = nothing
   }
 
@@ -105,19 +148,27 @@ export function createLineOutput(
       if (isGone) return
       // A thread is about to write it, or has done so.
       if (isWriting) current = nothing
-      for (let left = exitTries; left > 0 && hasNext(); ) {
+      const end = performance.now() + exitMs
+      let stallEnd = 0
+      while (hasNext()) {
         try {
-          current = current.subarray(writeSync(fd, current))
+          take(writeSync(fd, current))
+          stallEnd = 0
         } catch (error) {
-          if (!isFull(error)) return
-          left -= 1
-          Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, retryMs)
+          const now = performance.now()
+          stallEnd ||= Math.min(now + exitStallMs, end)
+          if (!hasCode(error, 'EAGAIN') || now >= stallEnd) return
+          Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, nextWait())
         }
       }
     },
   }
 }
 
-function isFull(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'EAGAIN'
+function isNewline(byte: number): boolean {
+  return byte === newline
+}
+
+function hasCode(error: unknown, code: string): boolean {
+  return error instanceof Error && 'code' in error && error.code === code
 }

@@ -1,6 +1,6 @@
 import { constants, fstatSync, openSync } from 'node:fs'
 import { type DestinationStream, type Logger, type LoggerOptions, pino } from 'pino'
-import { createLineOutput, type LineOutput } from './line-output.ts'
+import { createLineOutput, type LineOutput, type LineOutputOptions } from './line-output.ts'
 import { formatTextLine } from './text-format.ts'
 
 export type LogSettings = {
@@ -22,10 +22,8 @@ const flushWithinMs = 1_000
 type Destination = DestinationStream & Partial<Pick<LineOutput, 'flush'>>
 
 /** The process's log: one line an event, JSON by default. */
-export function createLog(
-  settings: LogSettings,
-  destination: Destination = openStandardOutput(),
-): Logger {
+export function createLog(settings: LogSettings, destination?: Destination): Logger {
+  if (destination === undefined) return createOwnLog(settings)
   const base: LoggerOptions = {
     level: settings.level,
     base: settings.fields,
@@ -41,6 +39,17 @@ export function createLog(
     case 'text':
       return pino(base, asText(destination))
   }
+}
+
+/** That lines were dropped is said where they are missed, as soon as lines can be written again. */
+function createOwnLog(settings: LogSettings): Logger {
+  const onDropped = (count: number): void =>
+    log.warn(
+      { dropped: count },
+      'log lines were dropped: standard output was not read, or could not be written',
+    )
+  const log = createLog(settings, openStandardOutput(onDropped))
+  return log
 }
 
 /** Resolves once the lines of `log` have left, or nobody will read them; after a second in any case. */
@@ -64,28 +73,32 @@ function callBack(callback: () => void): void {
 /**
  * Standard output, written beside the event loop: a pipe whose reader stands still blocks its writer, and
  * written synchronously it stopped the whole server (18 requests a second, then none). What waits leaves
- * at the exit, for a second at most. Bounded, because nobody may fill memory by requests whose records
- * are not read.
+ * at the exit. Bounded, because nobody may fill memory by requests whose records are not read.
+ *
+ * Only a pipe that this user may open anew is known not to keep the exit. A socket, a terminal or the pipe
+ * of another user blocks: where its reader stands still, the process may have to be killed.
  */
-function openStandardOutput(): LineOutput {
-  const output = createLineOutput(openUnblocked(1), {
+function openStandardOutput(onDropped: LineOutputOptions['onDropped']): LineOutput {
+  const pipe = openUnblocked(1)
+  const output = createLineOutput(pipe ?? 1, {
     maxWaitingBytes,
-    onDropped: (count) =>
-      process.stderr.write(
-        `tidegate: ${count} log lines were dropped: standard output was not read, or could not be written\n`,
-      ),
+    unblocked: pipe !== undefined,
+    onDropped,
   })
   process.on('exit', output.writeRest)
   return output
 }
 
-/** A pipe opened anew (Linux), so that a full one is an error to come back to and no thread gets stuck. */
-function openUnblocked(fd: number): number {
+/**
+ * A pipe opened anew (Linux), so that a full one is an error to come back to and no thread gets stuck;
+ * undefined for all else, and for a pipe of another user, which the system refuses.
+ */
+function openUnblocked(fd: number): number | undefined {
   try {
-    if (!fstatSync(fd).isFIFO()) return fd
+    if (!fstatSync(fd).isFIFO()) return undefined
     return openSync(`/proc/self/fd/${fd}`, constants.O_WRONLY | constants.O_NONBLOCK)
   } catch {
-    return fd
+    return undefined
   }
 }
 

@@ -6,8 +6,8 @@ import { blobData, layer, layerLink } from '../storage/layout.ts'
 import { isStorable } from './digester.ts'
 import { awaitSweeps, findBlob, linkBlob, promiseBlob, secureLink } from './layer-links.ts'
 import { prepareLink, writeLink } from './links.ts'
-import { lost } from './upload-claim.ts'
-import type { Session } from './upload-session.ts'
+import { lost } from './uploads/claim.ts'
+import type { Session } from './uploads/session.ts'
 
 export type Commit = {
   readonly name: RepoName

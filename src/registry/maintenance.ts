@@ -2,9 +2,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import type { StorageDriver } from '../storage/driver.ts'
 import { trashRoot } from '../storage/layout.ts'
-import { type CollectionOptions, collect } from './collection.ts'
+import { type CollectionOptions, collect } from './collection/collection.ts'
 import { buryDead, prepareSweeps } from './sweep-announcements.ts'
-import { purgeUploads } from './upload-purge.ts'
+import { purgeUploads } from './uploads/purge.ts'
 
 /** How long a stop waits for the step that is under way. */
 const stopWithinMs = 5_000

@@ -2,10 +2,10 @@ import type { StorageDriver } from '../storage/driver.ts'
 import type { Admission } from './admission.ts'
 import { type Blobs, createBlobs } from './blobs.ts'
 import { type Catalog, createCatalog } from './catalog.ts'
-import { createManifests, type Manifests } from './manifests.ts'
+import { createManifests, type Manifests } from './manifests/manifests.ts'
 import { createReferrers, type Referrers } from './referrers.ts'
 import { createTags, type Tags } from './tags.ts'
-import { createUploads, type Uploads } from './uploads.ts'
+import { createUploads, type Uploads } from './uploads/uploads.ts'
 
 /** An OCI registry on registry:2's folder layout, pure of HTTP. */
 export type Registry = {

@@ -2,7 +2,7 @@ import type { Digest } from '../lib/digest.ts'
 import type { StorageDriver, StoragePath } from '../storage/driver.ts'
 import { blobData } from '../storage/layout.ts'
 import { isContentOf, isStorable } from './digester.ts'
-import { readMediaType, referencesOf } from './manifest-document.ts'
+import { readMediaType, referencesOf } from './manifests/document.ts'
 
 /** Nothing larger is a manifest. */
 const maxManifestBytes = 64 * 1024 * 1024

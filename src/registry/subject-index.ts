@@ -6,8 +6,8 @@ import type { StorageDriver } from '../storage/driver.ts'
 import { blobData, revisionLink, revisions } from '../storage/layout.ts'
 import { isContentOf } from './digester.ts'
 import { readLink } from './links.ts'
-import { readManifest } from './manifest-document.ts'
-import { maxManifestBytes } from './manifest-reader.ts'
+import { readManifest } from './manifests/document.ts'
+import { maxManifestBytes } from './manifests/reader.ts'
 import { revisionDigests } from './revisions.ts'
 
 /** Manifests whose subject is remembered: about 30 MiB. */

@@ -4,7 +4,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import { pino } from 'pino'
-import { collect } from '../../src/registry/collection.ts'
+import { collect } from '../../src/registry/collection/collection.ts'
 import { createFilesystemDriver } from '../../src/storage/filesystem.ts'
 
 const [root = '', count = '1'] = process.argv.slice(2)

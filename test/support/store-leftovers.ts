@@ -1,7 +1,7 @@
 import { readdir, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { type CheckReport, checkStore } from '../../src/registry/check.ts'
+import { type CheckReport, checkStore } from '../../src/registry/check/check.ts'
 import { openSweep } from '../../src/registry/sweeps.ts'
 import { createFilesystemDriver } from '../../src/storage/filesystem.ts'
 

@@ -1,6 +1,6 @@
 import { RegistryError } from '../../lib/errors.ts'
 import { type ByteRange, parseContentRange } from '../../lib/ranges.ts'
-import type { Chunk } from '../../registry/uploads.ts'
+import type { Chunk } from '../../registry/uploads/uploads.ts'
 import type { RoutedExchange } from '../exchange.ts'
 import type { EmbeddedOptions } from './endpoint.ts'
 import { bodyLength, createRequestBody } from './request-body.ts'

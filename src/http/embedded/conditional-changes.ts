@@ -1,7 +1,7 @@
 import { type Digest, isDigest } from '../../lib/digest.ts'
 import { RegistryError } from '../../lib/errors.ts'
 import { createTurns } from '../../lib/turns.ts'
-import type { Manifests } from '../../registry/manifests.ts'
+import type { Manifests } from '../../registry/manifests/manifests.ts'
 import type { RoutedExchange } from '../exchange.ts'
 import { isConditional, requireExpected } from './conditions.ts'
 import type { RouteOf } from './endpoint.ts'

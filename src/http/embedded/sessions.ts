@@ -1,5 +1,5 @@
 import type { RepoName } from '../../lib/names.ts'
-import type { UploadStatus } from '../../registry/uploads.ts'
+import type { UploadStatus } from '../../registry/uploads/uploads.ts'
 import type { RoutedExchange } from '../exchange.ts'
 import { type EmbeddedOptions, locationOf } from './endpoint.ts'
 

@@ -1,7 +1,7 @@
 import type { Digest } from '../../lib/digest.ts'
 import { RegistryError } from '../../lib/errors.ts'
 import { parseRepoName, type RepoName } from '../../lib/names.ts'
-import type { Chunk, Uploads } from '../../registry/uploads.ts'
+import type { Chunk, Uploads } from '../../registry/uploads/uploads.ts'
 import type { RoutedExchange } from '../exchange.ts'
 import { sendReply } from '../reply.ts'
 import { withChunk } from './chunks.ts'

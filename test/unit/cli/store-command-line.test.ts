@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { chmod, readdir, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, open, readdir, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test from 'ava'
 import { blobData, readonlyMark } from '../../../src/storage/layout.ts'
@@ -115,4 +115,55 @@ test('check: a folder of the store that is a file is told as one', async (t) => 
   const { code, stderr } = await run(['check'], file)
   t.is(code, 78)
   t.regex(stderr, /rootdirectory: \S+\/file is a file, not a folder/)
+})
+
+asNobody(
+  'check: a folder in the store that cannot be written is told before the first push',
+  async (t) => {
+    await using store = await createTestStore()
+    await mkdir(join(store.root, 'docker/registry/v2/blobs'), { recursive: true })
+    await chmod(store.root, 0o777)
+    const { code, stderr } = await run(['check'], store.root, { uid: 65_534 })
+    t.is(code, 78)
+    t.regex(stderr, /\/docker\/registry\/v2 cannot be written by the user Tidegate runs as/)
+  },
+)
+
+test('check: a link to a disk that is not mounted is no folder that can be made', async (t) => {
+  await using store = await createTestStore()
+  const link = join(store.root, 'link')
+  await symlink(join(store.root, 'absent'), link)
+  const { code, stderr } = await run(['check'], link)
+  t.is(code, 78)
+  t.regex(stderr, /\/link is a symbolic link to what does not exist; check the mount/)
+})
+
+test('fsck: a report that a full disk refuses is 74 in one line, never the code of damage', async (t) => {
+  await using store = await storeWithGarbage()
+  await using full = await open('/dev/full', 'w')
+  const child = spawn(process.execPath, ['src/cli.ts', 'fsck'], {
+    stdio: ['ignore', full.fd, 'pipe'],
+    env: { REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY: store.root },
+  })
+  const [code, stderr] = await Promise.all([
+    new Promise<number | null>((resolve) => child.on('close', resolve)),
+    child.stderr?.toArray(),
+  ])
+  t.is(code, 74)
+  t.regex(String(stderr?.join('')), /^tidegate: standard output cannot be written: ENOSPC[^\n]*\n$/)
+})
+
+test('fsck: a reader of the report that has left is 74 without a word', async (t) => {
+  await using store = await storeWithGarbage()
+  const child = spawn(process.execPath, ['src/cli.ts', 'fsck'], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY: store.root },
+  })
+  child.stdout.destroy()
+  const [code, stderr] = await Promise.all([
+    new Promise<number | null>((resolve) => child.on('close', resolve)),
+    child.stderr.toArray(),
+  ])
+  t.is(code, 74)
+  t.is(stderr.join(''), '')
 })

@@ -6,8 +6,8 @@ import { changeReadonly } from '../../../src/cli/readonly.ts'
 import { describeBytes, requireStore, runStoreWork } from '../../../src/cli/store-command.ts'
 import { RegistryError } from '../../../src/lib/errors.ts'
 import { StartupError } from '../../../src/lib/startup-error.ts'
-import { checkStore } from '../../../src/registry/check.ts'
-import { collect } from '../../../src/registry/collection.ts'
+import { checkStore } from '../../../src/registry/check/check.ts'
+import { collect } from '../../../src/registry/collection/collection.ts'
 import { UnreadableError } from '../../../src/registry/unreadable.ts'
 import { layerLink, readonlyMark } from '../../../src/storage/layout.ts'
 import { createTestStore, digestOf, repo } from '../../support/store.ts'
@@ -120,3 +120,31 @@ test('store commands: sizes are for people', (t) => {
     ...['0 B', '1023 B', '1.5 KiB', '5.0 GiB', '2048.0 TiB'],
   ])
 })
+
+test.serial(
+  'store commands: a refusal is told by what the system said, with the path',
+  async (t) => {
+    const write = process.stderr.write
+    let text = ''
+    process.stderr.write = (chunk: string | Uint8Array) => {
+      text += chunk
+      return true
+    }
+    t.teardown(() => {
+      process.stderr.write = write
+      process.exitCode = 0
+    })
+    const cause = Object.assign(new Error("EACCES: permission denied, mkdir '/x/y'"), {
+      code: 'EACCES',
+    })
+    await runStoreWork(() => Promise.reject(new RegistryError('UNAVAILABLE', undefined, { cause })))
+    const bad = new Error('EIO: i/o error, read')
+    await runStoreWork(() => Promise.reject(new UnreadableError('/b', bad.message, { cause: bad })))
+    const advice = 'what it has done so far is safe: mend that, then run it again'
+    t.is(
+      text,
+      `tidegate: EACCES: permission denied, mkdir '/x/y'; ${advice}\n` +
+        `tidegate: /b: EIO: i/o error, read; ${advice}\n`,
+    )
+  },
+)

@@ -385,12 +385,21 @@ test(
   'storage: {s3: {bucket: b, region: r, secretkey: s}}',
   /1:11: storage\.s3: not in this version/,
 )
-test('a prefix beside upstream', isWarning, 'http: {prefix: /r/}', /http\.prefix: no effect/)
+test(
+  'a prefix beside upstream',
+  isWarning,
+  'http: {prefix: /r/}',
+  /http\.prefix: no effect: [^:]* get 404$/,
+)
+test('http.prefix: / is the same as none', async (t) => {
+  t.deepEqual((await load('http: {prefix: /}')).warnings, [])
+  t.deepEqual((await load(`${UPSTREAM}http: {prefix: /}`)).warnings, [])
+})
 test(
   'a cache beside upstream',
   isWarning,
   'proxy: {remoteurl: https://registry-1.docker.io}',
-  /proxy\.remoteurl: no effect/,
+  /proxy\.remoteurl: no effect: there is no pull-through cache$/,
 )
 
 test('log.level: warning, as logrus calls it, is warn', async (t) => {

@@ -1,4 +1,5 @@
-import { execFile } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { constants, mkdtempDisposable, open, readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -101,4 +102,53 @@ test('line output: at an exit the rest is written at once, and a full pipe is gi
   stuck.write(`${'x'.repeat(100_000)}\n`)
   stuck.write('more\n')
   t.notThrows(stuck.writeRest)
+})
+
+/** Writes 7 MB in one go and ends, as a process that was told to stop. */
+const burst = (path: string): string => `
+  import { constants, openSync } from 'node:fs'
+  import { createLineOutput } from './src/observability/line-output.ts'
+  const fd = openSync('${path}', constants.O_WRONLY | constants.O_NONBLOCK)
+  const output = createLineOutput(fd, { maxWaitingBytes: 8e6, unblocked: true, onDropped() {} })
+  process.on('exit', output.writeRest)
+  for (let left = 18_000; left > 0; left -= 1) output.write('x'.repeat(399) + '\\n')
+  process.exit(0)`
+
+test('line output: a reader that keeps up gets every line, also those of an exit', async (t) => {
+  await using folder = await mkdtempDisposable(join(tmpdir(), 'tidegate-'))
+  const path = join(folder.path, 'pipe')
+  await promisify(execFile)('mkfifo', [path])
+  const reader = spawn('wc', ['-l', path], { stdio: ['ignore', 'pipe', 'inherit'] })
+  await using _held = await open(path, 'w')
+  const args = ['--input-type=module-typescript', '-e', burst(path)]
+  const writer = spawn(process.execPath, args, { stdio: 'inherit' })
+  t.deepEqual(await once(writer, 'exit'), [0, null])
+  await _held.close()
+  const [text] = await reader.stdout.toArray()
+  t.regex(String(text), /^18000 /)
+})
+
+test('line output: after a line that is cut short the next begins on a line of its own', async (t) => {
+  await using folder = await mkdtempDisposable(join(tmpdir(), 'tidegate-'))
+  const path = join(folder.path, 'log')
+  // The shell's limit is in blocks of 512 or 1024 bytes; the file is that large at most.
+  const script = `
+    import { openSync, readFileSync, truncateSync } from 'node:fs'
+    import { createLineOutput } from './src/observability/line-output.ts'
+    process.on('SIGXFSZ', () => {})
+    const fd = openSync('${path}', 'a')
+    const counts = []
+    const onDropped = (count) => counts.push(count)
+    const output = createLineOutput(fd, { maxWaitingBytes: 8e6, unblocked: true, onDropped })
+    output.write('x'.repeat(5000) + '\\n')
+    const torn = readFileSync('${path}', 'latin1').length
+    truncateSync('${path}', 10)
+    output.write('next\\n')
+    output.flush(() => console.log(JSON.stringify({ torn: torn > 0 && torn < 5000, counts })))`
+  const { stdout } = await promisify(execFile)('sh', [
+    ...['-c', 'ulimit -f 4; exec "$@"', 'sh'],
+    ...[process.execPath, '--input-type=module-typescript', '-e', script],
+  ])
+  t.deepEqual(JSON.parse(stdout), { torn: true, counts: [1] })
+  t.is(await readFile(path, 'utf8'), `${'x'.repeat(10)}\nnext\n`)
 })

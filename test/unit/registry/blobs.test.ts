@@ -15,7 +15,7 @@ import {
   readAll,
   repo,
   sourceOf,
-} from './upload-support.ts'
+} from './uploads/support.ts'
 
 const bytes = 'some bytes'
 const digest = digestOf(bytes)

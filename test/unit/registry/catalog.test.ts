@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import test from 'ava'
 import fc from 'fast-check'
 import { layerLink, repositoriesRoot, revisionLink, tagLink } from '../../../src/storage/layout.ts'
-import { digestOf, openStore, repo, type Store, tag } from './manifest-support.ts'
+import { digestOf, openStore, repo, type Store, tag } from './manifests/support.ts'
 
 const digest = digestOf('x')
 /** After this long an unchanged folder has a version. */

@@ -7,7 +7,7 @@ import {
   digestFile,
   parseAlgorithm,
 } from '../../../src/registry/digester.ts'
-import { createStore, digestOf, pattern } from './upload-support.ts'
+import { createStore, digestOf, pattern } from './uploads/support.ts'
 
 test('digester: an algorithm we do not have is DIGEST_INVALID', (t) => {
   t.throws(() => parseAlgorithm('md5'), { code: 'DIGEST_INVALID' })

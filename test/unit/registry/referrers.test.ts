@@ -19,7 +19,7 @@ import {
   type Store,
   tag,
   types,
-} from './manifest-support.ts'
+} from './manifests/support.ts'
 
 const subject = describe('the subject', types.image)
 /** After this long an unchanged folder has a version. */

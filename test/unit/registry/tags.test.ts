@@ -15,7 +15,7 @@ import {
   tagLink,
   tags as tagsFolder,
 } from '../../../src/storage/layout.ts'
-import { allowAll, digestOf, name, openStore, rejectsCode, repo, tag } from './manifest-support.ts'
+import { allowAll, digestOf, name, openStore, rejectsCode, repo, tag } from './manifests/support.ts'
 
 const a = digestOf('a')
 const b = digestOf('b')

@@ -4,11 +4,11 @@ import type { EmbeddedOptions } from '../../../../src/http/embedded/endpoint.ts'
 import { type Digest, parseDigest } from '../../../../src/lib/digest.ts'
 import { type ErrorCode, RegistryError } from '../../../../src/lib/errors.ts'
 import { isUploadId, type RepoName, type Tag } from '../../../../src/lib/names.ts'
-import type { Manifest, ManifestPush } from '../../../../src/registry/manifests.ts'
+import type { Manifest, ManifestPush } from '../../../../src/registry/manifests/manifests.ts'
 import type { Listed, Page } from '../../../../src/registry/pages.ts'
 import type { ReferrerDescriptor } from '../../../../src/registry/referrers.ts'
 import type { Registry } from '../../../../src/registry/registry.ts'
-import type { Chunk, UploadStatus } from '../../../../src/registry/uploads.ts'
+import type { Chunk, UploadStatus } from '../../../../src/registry/uploads/uploads.ts'
 import { type RawAnswer, sendRaw, startPipeline } from '../support.ts'
 
 /** The digest of `content`. */
