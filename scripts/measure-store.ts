@@ -1,6 +1,6 @@
 // Prints the figures of the embedded registry in docs/performance.md: `npm run measure:store`. Tidegate and
 // docker-registry 2.8 (`npm run peers`) side by side on stores of their own, plain HTTP over loopback, in turn.
-// Needs curl, some 8 GiB of disk and a few minutes. A measurement, not a test: nothing fails here.
+// Needs curl, some 2 GiB of disk and two minutes. A measurement, not a test: nothing fails here.
 import { execFile, spawn } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import { mkdir, mkdtempDisposable, open, rm, writeFile } from 'node:fs/promises'
@@ -13,7 +13,6 @@ import { startStoreProcess } from '../test/support/store-process.ts'
 
 const mebibyte = 1024 ** 2
 const blobBytes = 256 * mebibyte
-const largeBytes = 4 * 1024 * mebibyte
 const rounds = 3
 const registryPort = 5099
 
@@ -33,7 +32,6 @@ const servers: readonly Server[] = [
 console.log(`| figure | ${servers.map(({ name }) => name).join(' | ')} |\n|---|---|---|`)
 await measureBlobs()
 await measureLists()
-await measureMemory()
 
 /** Unique blobs, pushed (POST, PATCH, PUT) and pulled with curl by one after the other. */
 async function measureBlobs(): Promise<void> {
@@ -77,19 +75,6 @@ async function measureLists(): Promise<void> {
       return `${first?.ms.toFixed(0)} (${again?.ms.toFixed(0)})`
     })
   }
-}
-
-async function measureMemory(): Promise<void> {
-  const growth = new Map<Server, string>()
-  const file = join(folder.path, 'large')
-  const digest = await makeBlob(file, largeBytes)
-  for (const server of servers) {
-    const idle = await server.memory()
-    await push(server, file, digest)
-    await curl('-o', '/dev/null', `${server.origin}/v2/a/blobs/${digest}`)
-    growth.set(server, (((await server.peakMemory()) - idle) / mebibyte).toFixed(0))
-  }
-  row('peak memory above idle, 4 GiB pushed and pulled, MiB', (server) => growth.get(server) ?? '')
 }
 
 async function push({ origin }: Server, file: string, digest: string): Promise<void> {

@@ -132,8 +132,9 @@ async function statOf(path: string): Promise<Stats | undefined> {
   try {
     return await stat(path)
   } catch (cause) {
-    const isAbsent = cause instanceof Error && 'code' in cause && cause.code === 'ENOENT'
-    if (isAbsent) return undefined
+    const code = cause instanceof Error && 'code' in cause ? cause.code : undefined
+    // Below a file there is nothing either; who climbs finds the file.
+    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined
     throw problem(`${path} ${describeReadProblem(cause)}`, { cause })
   }
 }
