@@ -1,26 +1,11 @@
-import { type Digest, isDigest } from '../lib/digest.ts'
 import type { RepoName } from '../lib/names.ts'
 import { createSizedCache } from '../lib/sized-cache.ts'
 import type { StorageDriver, StoragePath } from '../storage/driver.ts'
 import { revisionLink, revisions } from '../storage/layout.ts'
-import { isStorable } from './digester.ts'
 import { readLink } from './links.ts'
+import { digestsIn } from './store-walk.ts'
 
 const maxHints = 32_768
-
-/** Digests of the revision folders of a repository, whether their links are whole or not. */
-export async function revisionDigests(driver: StorageDriver, name: RepoName): Promise<Digest[]> {
-  const digests: Digest[] = []
-  for (const algorithm of (await driver.list(revisions(name))) ?? []) {
-    if (algorithm.kind !== 'folder') continue
-    for (const { kind, name: hex } of (await driver.list(`${revisions(name)}/${algorithm.name}`)) ??
-      []) {
-      const digest = `${algorithm.name}:${hex}`
-      if (kind === 'folder' && isDigest(digest) && isStorable(digest)) digests.push(digest)
-    }
-  }
-  return digests
-}
 
 /**
  * Tells whether a repository holds any manifest. Remembers where it found one, so that the next time
@@ -33,7 +18,7 @@ export function createManifestFinder(driver: StorageDriver): (name: RepoName) =>
     const hint = hints.get(name)
     if (hint !== undefined && ((await driver.stat(hint))?.size ?? 0) > 0) return true
     hints.delete(name)
-    for (const digest of await revisionDigests(driver, name)) {
+    for (const digest of await digestsIn(driver, revisions(name))) {
       const path = revisionLink(name, digest)
       if ((await readLink(driver, path)) === undefined) continue
       hints.set(name, path)

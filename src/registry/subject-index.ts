@@ -8,7 +8,7 @@ import { isContentOf } from './digester.ts'
 import { readLink } from './links.ts'
 import { readManifest } from './manifests/document.ts'
 import { maxManifestBytes } from './manifests/reader.ts'
-import { revisionDigests } from './revisions.ts'
+import { digestsIn } from './store-walk.ts'
 
 /** Manifests whose subject is remembered: about 30 MiB. */
 const maxSubjects = 100_000
@@ -92,7 +92,7 @@ export function createSubjectIndex(
     const last = known.get(name)
     const isSame = version !== undefined && last?.version === version
     if (!isSame) {
-      const found = await index(name, await revisionDigests(driver, name))
+      const found = await index(name, await digestsIn(driver, revisions(name)))
       known.set(name, { version, ...found })
       return found.bySubject.get(subject) ?? []
     }
