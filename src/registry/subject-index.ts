@@ -36,11 +36,9 @@ type Known = {
  */
 export function createSubjectIndex(
   driver: StorageDriver,
+  remembered = maxSubjects,
 ): (name: RepoName, subject: Digest) => Promise<readonly Digest[]> {
-  const subjects = createSizedCache<Digest, Subject>({
-    maxCost: maxSubjects,
-    costOf: () => 1,
-  })
+  const subjects = createSizedCache<Digest, Subject>({ maxCost: remembered, costOf: () => 1 })
   const known = createSizedCache<RepoName, Known>({
     maxCost: maxReferrers,
     costOf: ({ size }) => 1 + size,

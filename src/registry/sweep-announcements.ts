@@ -72,22 +72,29 @@ export type Vigil = {
   readonly signal?: AbortSignal | undefined
 }
 
-/** Waits until an announcement is gone, and removes it if nobody renews it. */
+/**
+ * Waits until an announcement is gone, and removes it if nobody renews it. False if it stays although it
+ * is of a dead collection, since it cannot be removed; whoever cannot even look at it rejects, for it
+ * may be of a living one.
+ */
 export async function outlast(
   driver: StorageDriver,
   file: StoragePath,
   { patienceMs = deadAfterMs, untilRenewed = false, signal }: Vigil,
-): Promise<void> {
+): Promise<boolean> {
   const watch = createWatch(driver, file)
   for (let isFirst = true; !signal?.aborted; isFirst = false) {
     const { isGone, isRenewed, unchangedMs } = await watch()
-    if (isGone || (untilRenewed && isRenewed && !isFirst)) return
+    if (isGone || (untilRenewed && isRenewed && !isFirst)) return true
     if (unchangedMs >= patienceMs) {
-      await endAnnouncement(driver, file)
-      return
+      return await endAnnouncement(driver, file).then(
+        () => true,
+        () => false,
+      )
     }
     await sleep(pollMs)
   }
+  return true
 }
 
 type Look = {

@@ -57,12 +57,9 @@ export async function settleSweeps(
     // What is announced after this listing is looked at again after we have written, and seen as used.
     const file = await findNaming(driver, paths)
     if (file === undefined) return waited
-    try {
-      await outlast(driver, file, { patienceMs })
-    } catch {
-      // Nobody renews it, and on a disk that takes no writes nobody removes it, nor anything else.
+    // Nobody renews it, and on a disk that takes no writes nobody removes it, nor anything else.
+    if (!(await outlast(driver, file, { patienceMs })))
       namesOf(driver).set(file, Promise.resolve(new Set()))
-    }
   }
 }
 

@@ -6,6 +6,7 @@ import fc from 'fast-check'
 import { type Digest, parseDigest } from '../../../src/lib/digest.ts'
 import { referrersTag } from '../../../src/registry/referrer-sources.ts'
 import type { Referrers } from '../../../src/registry/referrers.ts'
+import { createSubjectIndex } from '../../../src/registry/subject-index.ts'
 import { blobData, revision, revisionLink } from '../../../src/storage/layout.ts'
 import {
   describe,
@@ -262,4 +263,13 @@ test('referrers: after any text come those whose digests are greater', async (t)
     }),
     { numRuns: 30 },
   )
+})
+
+test('referrers: all are found, however few subjects are remembered', async (t) => {
+  await using store = await openStore()
+  const digests = []
+  for (let n = 0; n < 12; n += 1) digests.push(await store.plant(name, referrer({ n })))
+  const referrersOf = createSubjectIndex(store.driver, 3)
+  for (let round = 0; round < 3; round += 1)
+    t.deepEqual([...(await referrersOf(name, subject.digest))].sort(), digests.toSorted())
 })

@@ -306,3 +306,26 @@ test('sweeps: on a disk that takes no writes a dead announcement holds nobody up
   t.false(await settleSweeps(driver, [path], 200))
   t.is(removals, 1)
 })
+
+test('sweeps: an announcement that cannot be looked at is not taken for a dead one', async (t) => {
+  await using store = await createTestStore()
+  await using sweep = await openSweep(store.driver)
+  await sweep?.announce([path])
+  let failures = 1
+  const driver = {
+    ...store.driver,
+    stat: async (file: string) => {
+      if (failures-- > 0) throw new Error('EMFILE')
+      return store.driver.stat(file)
+    },
+  }
+  await t.throwsAsync(settleSweeps(driver, [path]), { message: 'EMFILE' })
+  let isSettled = false
+  const settled = settleSweeps(driver, [path]).then(() => {
+    isSettled = true
+  })
+  await sleep(150)
+  t.false(isSettled, 'it is waited for again')
+  await sweep?.[Symbol.asyncDispose]()
+  await settled
+})
