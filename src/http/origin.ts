@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import { BlockList, isIP } from 'node:net'
 import { RegistryError } from '../lib/errors.ts'
+import { headerValues } from '../lib/header-values.ts'
 
 /** Who asks, and under which name they know us. */
 export type Origin = {
@@ -56,7 +57,7 @@ export function createOriginReader(rules: OriginRules): (req: IncomingMessage) =
 }
 
 function singleHost(req: IncomingMessage): string {
-  const hosts = req.headersDistinct['host'] ?? []
+  const hosts = headerValues(req, 'host')
   if (hosts.length !== 1) refuse('exactly one Host header is needed')
   return hosts[0] ?? ''
 }
@@ -85,7 +86,7 @@ type Forwarded = {
  * the former pass the latter on as the client sent it.
  */
 function readForwarded(req: IncomingMessage): Forwarded {
-  const list = (name: string): string[] => splitList(req.headersDistinct[name]?.join(','))
+  const list = (name: string): string[] => splitList(headerValues(req, name).join(','))
   const [proto] = list('x-forwarded-proto')
   const [host] = list('x-forwarded-host')
   const addresses = list('x-forwarded-for')
@@ -151,8 +152,8 @@ function normalizeAddress(text: string): string {
   return bare.replace(/^::ffff:(?=[0-9.]+$)/i, '')
 }
 
-function splitList(value: string | undefined): string[] {
-  return (value ?? '').split(',').flatMap((item) => item.trim() || [])
+function splitList(value: string): string[] {
+  return value.split(',').flatMap((item) => item.trim() || [])
 }
 
 function schemeOf(text: string | undefined): 'http' | 'https' | undefined {

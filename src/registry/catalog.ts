@@ -15,30 +15,37 @@ export type Catalog = {
 /** Folders looked at ahead of the one whose turn it is. */
 const width = 16
 
-/** A repository, or all repositories below it: `a` comes before `a-b`, and that before `a/b`. */
-type Place = { readonly name: RepoName; readonly isBelow: boolean; readonly key: string }
-type Opened = { readonly name: RepoName; readonly inside: readonly Place[] | boolean }
+/**
+ * What sorts as the listing does: a repository by its name, all those below it by the name and a slash, so
+ * that `a` comes before `a-b`, and that before `a/b`. May stand for a name that no repository can have.
+ */
+type Key = string
+type Opened = { readonly name: RepoName; readonly inside: readonly Key[] | boolean }
 
-/** Places kept in memory: about 20 MiB. */
-const maxPlaces = 100_000
+/** Keys kept in memory: about 20 MiB. */
+const maxKeys = 100_000
 
 /** The repositories of a folder, found on demand: a page costs about as many looks as it has entries. */
 export function createCatalog({ driver }: { readonly driver: StorageDriver }): Catalog {
   const hasManifest = createManifestFinder(driver)
-  const placesIn = createPlaceReader(driver)
+  const keysIn = createKeyReader(driver)
+
+  const open = async (key: Key): Promise<Opened | undefined> => {
+    const isBelow = key.endsWith('/')
+    // `_manifests` and its like are no component of a name, so the grammar keeps us out of them.
+    const name = storedRepository(isBelow ? key.slice(0, -1) : key)
+    if (name === undefined) return undefined
+    return { name, inside: isBelow ? await keysIn(name) : await hasManifest(name) }
+  }
 
   async function* walk(
-    places: readonly Place[],
+    keys: readonly Key[],
     after: string,
   ): AsyncGenerator<RepoName, void, undefined> {
-    const open = async ({ name, isBelow }: Place): Promise<Opened> => ({
-      name,
-      inside: isBelow ? await placesIn(name) : await hasManifest(name),
-    })
-    const wanted = places.filter((place) => mayComeAfter(place, after))
-    for await (const { name, inside } of mapOrdered(wanted, width, open)) {
-      if (inside === true) yield name
-      else if (inside !== false) yield* walk(inside, after)
+    for await (const opened of mapOrdered(keysAfter(keys, after), width, open)) {
+      if (opened === undefined || opened.inside === false) continue
+      if (opened.inside === true) yield opened.name
+      else yield* walk(opened.inside, after)
     }
   }
 
@@ -46,7 +53,7 @@ export function createCatalog({ driver }: { readonly driver: StorageDriver }): C
     async list({ limit = Number.POSITIVE_INFINITY, after = '' }) {
       const entries: RepoName[] = []
       if (limit === 0) return { entries, more: false }
-      for await (const name of walk(await placesIn(undefined), after)) {
+      for await (const name of walk(await keysIn(undefined), after)) {
         if (entries.length === limit) return { entries, more: true }
         entries.push(name)
       }
@@ -56,45 +63,42 @@ export function createCatalog({ driver }: { readonly driver: StorageDriver }): C
 }
 
 /**
- * Makes a function that returns what is directly below a repository, or below none. Whatever comes or goes
- * there changes the version of the folder, so that it need not be listed as long as this is the same.
+ * Makes a function that returns what is directly below a repository, or below none, in the order of the
+ * listing. Whatever comes or goes there changes the version of the folder, so that it need not be listed as
+ * long as this is the same.
  */
-function createPlaceReader(
+function createKeyReader(
   driver: StorageDriver,
-): (parent: RepoName | undefined) => Promise<readonly Place[]> {
+): (parent: RepoName | undefined) => Promise<readonly Key[]> {
   const known = createSizedCache<
     StoragePath,
-    { readonly version: string; readonly places: readonly Place[] }
-  >({ maxCost: maxPlaces, costOf: ({ places }) => 1 + places.length })
+    { readonly version: string; readonly keys: readonly Key[] }
+  >({ maxCost: maxKeys, costOf: ({ keys }) => 1 + keys.length })
 
   return async (parent) => {
     const folder = parent === undefined ? repositoriesRoot : repository(parent)
     // Before the listing: what changes in between makes the version old, never the listing.
     const version = (await driver.stat(folder))?.version
     const last = known.get(folder)
-    if (last !== undefined && last.version === version) return last.places
-    const places = placesAmong((await driver.list(folder)) ?? [], parent)
-    if (version !== undefined) known.set(folder, { version, places })
-    return places
+    if (last !== undefined && last.version === version) return last.keys
+    const keys = keysAmong((await driver.list(folder)) ?? [], parent)
+    if (version !== undefined) known.set(folder, { version, keys })
+    return keys
   }
 }
 
-/** The folders among `entries`, in the order of the names they stand for. */
-function placesAmong(entries: readonly StoredEntry[], parent: RepoName | undefined): Place[] {
-  return entries
-    .flatMap(({ kind, name: component }): Place[] => {
-      // `_manifests` and its like are no component of a name, so the grammar keeps us out of them.
-      const path = parent === undefined ? component : `${parent}/${component}`
-      const name = kind === 'folder' ? storedRepository(path) : undefined
-      if (name === undefined) return []
-      return [
-        { name, isBelow: false, key: name },
-        { name, isBelow: true, key: `${name}/` },
-      ]
-    })
-    .sort((a, b) => (a.key < b.key ? -1 : 1))
+/** Of 10,000 folders a page needs a hundred: so names are checked, and told apart, when their turn comes. */
+function keysAmong(entries: readonly StoredEntry[], parent: RepoName | undefined): Key[] {
+  const prefix = parent === undefined ? '' : `${parent}/`
+  const keys: Key[] = []
+  for (const { kind, name } of entries) {
+    if (kind === 'folder') keys.push(prefix + name, `${prefix}${name}/`)
+  }
+  return keys.sort()
 }
 
-function mayComeAfter({ key, isBelow }: Place, after: string): boolean {
-  return key > after || (isBelow && after.startsWith(key))
+function* keysAfter(keys: readonly Key[], after: string): Generator<Key, void, undefined> {
+  for (const key of keys) {
+    if (key > after || (key.endsWith('/') && after.startsWith(key))) yield key
+  }
 }

@@ -10,6 +10,7 @@ import type {
 import { createDurableNames, type DurableNames } from './durable-names.ts'
 import { errorCode, ifPresent, isAbsence, withRoom } from './filesystem-errors.ts'
 import { inFolder, relocate, replaceWhole } from './filesystem-folders.ts'
+import { createLook } from './filesystem-looks.ts'
 import { describeStats, fill, listFolder, openFile, readSmallFile } from './filesystem-reading.ts'
 import { type Disk, removing } from './filesystem-removal.ts'
 import { createWriter, writeAll } from './filesystem-writer.ts'
@@ -34,10 +35,11 @@ export function createFilesystemDriver({ root: folder }: { readonly root: string
 }
 
 function reading({ locate }: Disk): Pick<StorageDriver, 'stat' | 'list' | 'read' | 'open'> {
+  const look = createLook()
   return {
     async stat(path) {
       const asOf = Date.now()
-      const stats = await ifPresent(stat(locate(path), { bigint: true }))
+      const stats = await look(locate(path))
       return stats && describeStats(stats, asOf)
     },
     list: async (path) => listFolder(locate(path)),
