@@ -12,6 +12,13 @@ export type WriterOptions = {
   readonly persistName: (stats: BigIntStats) => Promise<void>
 }
 
+/**
+ * What is written goes to the disk in the background in steps of this size, so that little is left to
+ * wait for at the end: one stream of 256 MiB is stored a tenth sooner. It also bounds the page cache
+ * that waits for a slow disk.
+ */
+const flushBytes = 32 * 1024 * 1024
+
 /** Appends all of `bytes` to a file, and says after each step how many bytes it was. */
 export async function writeAll(
   file: FileHandle,
@@ -33,8 +40,24 @@ export function createWriter({ file, stats, persistName }: WriterOptions): Store
   let size = Number(stats.size)
   let synced = size
   let isNamed = false
+  let flushing: Promise<void> | undefined
+  /** Why a flush failed, until what is in doubt is gone. */
+  let failure: { readonly error: unknown } | undefined
+
+  /** Brings what is there to the disk, without the time of its last change. Never rejects. */
+  const flush = async (): Promise<void> => {
+    const reached = size
+    try {
+      await file.datasync()
+      synced = reached
+    } catch (error) {
+      failure = { error }
+    }
+    flushing = undefined
+  }
 
   const write = async (bytes: Uint8Array): Promise<void> => {
+    if (failure !== undefined) throw failure.error
     try {
       await writeAll(file, bytes, (count) => {
         size += count
@@ -44,23 +67,34 @@ export function createWriter({ file, stats, persistName }: WriterOptions): Store
       size = Number((await file.stat({ bigint: true })).size)
       throw error
     }
+    if (size - synced >= flushBytes) flushing ??= flush()
   }
 
   const truncate = async (to: number): Promise<void> => {
     if (!(to >= 0 && to <= size)) throw new TypeError(`${size} bytes cannot be cut to ${to}`)
+    await flushing
     await file.truncate(to)
     size = to
     synced = Math.min(synced, to)
   }
 
+  /**
+   * The system forgets what it could not bring to the disk and reports that once: the next sync, also of
+   * somebody else, would succeed over a hole. So what is in doubt goes.
+   */
+  const dropDoubtful = async (): Promise<void> => {
+    failure = undefined
+    await truncate(Math.min(synced, size)).catch(() => {})
+  }
+
   const syncContent = async (): Promise<void> => {
+    await flushing
     const reached = size
     try {
+      if (failure !== undefined) throw failure.error
       await file.sync()
     } catch (error) {
-      // The system forgets what it could not bring to the disk and reports that once: the next sync
-      // would succeed over a hole. So what is in doubt goes.
-      await truncate(Math.min(synced, size)).catch(() => {})
+      await dropDoubtful()
       throw error
     }
     synced = reached
@@ -81,6 +115,10 @@ export function createWriter({ file, stats, persistName }: WriterOptions): Store
     sync: () => withRoom(sync()),
     syncContent: () => withRoom(syncContent()),
     truncate: (to) => withRoom(truncate(to)),
-    [Symbol.asyncDispose]: () => file.close(),
+    async [Symbol.asyncDispose]() {
+      await flushing
+      if (failure !== undefined) await dropDoubtful()
+      await file.close()
+    },
   }
 }

@@ -17,7 +17,8 @@ import type { StoragePath } from './driver.ts'
  *   │   │       └── index/<algorithm>/<hex>/link                 what it ever meant
  *   │   └── _uploads/<id>
  *   │       ├── startedat                                        RFC 3339, whole seconds
- *   │       └── data                                             what has arrived
+ *   │       ├── data                                             what has arrived
+ *   │       └── digest                                           ours: what it hashes to, if known
  *   └── tidegate                                                 ours; registry:2 does not look here
  *       ├── sweeps/<run>.<batch>, sweeps/spare                   collections under way, see sweeps.ts
  *       ├── trash/                                               what is being removed
@@ -130,4 +131,8 @@ export function uploadData(name: RepoName, id: UploadId): StoragePath {
 
 export function uploadStartedAt(name: RepoName, id: UploadId): StoragePath {
   return `${upload(name, id)}/startedat`
+}
+
+export function uploadDigestNote(name: RepoName, id: UploadId): StoragePath {
+  return `${upload(name, id)}/digest`
 }

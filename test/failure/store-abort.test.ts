@@ -174,11 +174,11 @@ for (const through of ['the same server', 'another server'] as const) {
       using client = createRegistryClient(
         through === 'the same server' ? server.origin : second.origin,
       )
-      const { bytes, digest } = content(5, 3_000_000)
+      const { bytes, digest } = content(5, 4_000_000)
       const location = await startUpload(client, repo)
       using dead = await openRawClient(server)
       dead.send(`PATCH ${location} ${host}Content-Length: ${bytes.length}\r\n\r\n`)
-      dead.send(bytes.subarray(0, 1_000_000))
+      dead.send(bytes.subarray(0, 2_000_000))
       // Silent from here on, but never closed, as when a laptop is shut.
       let offset = 0
       while (offset === 0) {
@@ -188,12 +188,12 @@ for (const through of ['the same server', 'another server'] as const) {
       for (;;) {
         const status = expectStatus(await client.request('GET', location), 204)
         offset = offsetIn(status.headers.range)
-        t.true(offset <= 1_000_000)
+        t.true(offset <= 2_000_000)
         const sent = await patch(client, location, { body: bytes.subarray(offset), first: offset })
         if (expectStatus(sent, 202, 416).status === 202) break
       }
       // It wakes up and goes on as if nothing had happened.
-      dead.send(bytes.subarray(1_000_000))
+      dead.send(bytes.subarray(2_000_000))
       await dead.waitFor(/^HTTP\/1\.1 (?:400|404) .*\r\n[\s\S]*"BLOB_UPLOAD_(?:INVALID|UNKNOWN)"/)
       expectStatus(await finish(client, location, { digest }), 201)
       t.true((await pullContent(client, repo, { kind: 'blobs', reference: digest })).equals(bytes))
@@ -234,26 +234,26 @@ test.serial(
   async (t) => {
     await using folder = await mkdtempDisposable(join(tmpdir(), 'tidegate-abort-'))
     await using server = await startStoreProcess(folder.path)
-    const first = content(8, 2_000_000)
-    const second = content(9, 2_000_000)
+    const first = content(8, 4_000_000)
+    const second = content(9, 4_000_000)
     {
       using client = createRegistryClient(server.origin)
       const location = await startUpload(client, repo)
       const other = await startUpload(client, repo)
       using putting = await openRawClient(server)
       using patching = await openRawClient(server)
-      const length = `${host}Content-Length: 2000000\r\n\r\n`
+      const length = `${host}Content-Length: 4000000\r\n\r\n`
       putting.send(`PUT ${withDigest(location, first.digest)} ${length}`)
-      putting.send(first.bytes.subarray(0, 1_000_000))
+      putting.send(first.bytes.subarray(0, 2_000_000))
       patching.send(`PATCH ${other} ${length}`)
-      patching.send(second.bytes.subarray(0, 1_000_000))
+      patching.send(second.bytes.subarray(0, 2_000_000))
       const arrived = async (path: string): Promise<boolean> =>
         (await client.request('GET', path)).headers.range !== '0-0'
       while (!((await arrived(location)) && (await arrived(other)))) await delay(10)
       const stopped = server.stop()
       while (!server.lines.some(({ msg }) => String(msg).startsWith('stopping'))) await delay(10)
-      putting.send(first.bytes.subarray(1_000_000))
-      patching.send(second.bytes.subarray(1_000_000))
+      putting.send(first.bytes.subarray(2_000_000))
+      patching.send(second.bytes.subarray(2_000_000))
       t.regex(await putting.ended(), /^HTTP\/1\.1 201 /)
       t.regex(await patching.ended(), /^HTTP\/1\.1 202 /)
       t.is(await stopped, 0)

@@ -115,7 +115,7 @@ async function untilStill(value: () => Promise<number>, wanted: number): Promise
 test.serial('memory: 200 uploads at once, and as many that stall, cost a fixed buffer each', (t) =>
   withServer(async ({ server, client }) => {
     const idle = await server.memory()
-    // Of each upload two buffers of 256 KiB are in use, and what Node and the system keep beside.
+    // Two buffers of 256 KiB for each upload, of 1 MiB for 16 of them, and what Node and the system keep.
     const each = 0.75 * mebibyte
     const stalled = await Promise.all(
       Array.from({ length: 100 }, async () => {

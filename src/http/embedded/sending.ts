@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import { createIdleTimer } from '../../lib/idle-timer.ts'
-import { bodyBufferBytes, giveBuffer, takeBuffer } from '../../lib/spare-buffers.ts'
+import { giveLargeBuffer, takeLargeBuffer } from '../../lib/large-buffers.ts'
 import type { StoredReader } from '../../storage/driver.ts'
 import type { RoutedExchange } from '../exchange.ts'
 
@@ -62,12 +62,12 @@ async function sendLarge(
 ): Promise<void> {
   const { res, progress } = exchange
   const client = watchClient(res, idleTimeoutMs)
-  const buffers = [takeBuffer(), takeBuffer()] as const
+  const buffers = [takeLargeBuffer(), takeLargeBuffer()] as const
   let taken = Promise.resolve(!res.destroyed)
   try {
     for (let sent = 0, turn = 0; sent < length; turn += 1) {
       const buffer = buffers[turn % 2 === 0 ? 0 : 1]
-      const piece = buffer.subarray(0, Math.min(bodyBufferBytes, length - sent))
+      const piece = buffer.subarray(0, Math.min(buffer.length, length - sent))
       await readWhole(reader, piece, position + sent)
       if (!(await taken)) return
       if (!res.headersSent)
@@ -83,7 +83,7 @@ async function sendLarge(
   } finally {
     await taken
     client.forget()
-    for (const buffer of buffers) giveBuffer(buffer)
+    for (const buffer of buffers) giveLargeBuffer(buffer)
   }
 }
 

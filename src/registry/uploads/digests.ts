@@ -4,7 +4,7 @@ import { type Algorithm, createDigester, type Digester } from '../digester.ts'
 import type { Claim } from './claim.ts'
 import type { Session } from './session.ts'
 
-/** The running hashes of sessions between their requests; without one, `finish` reads the file again. */
+/** The running hashes of sessions between their requests. */
 export type UploadDigests = {
   /** Notes what the final digest of a new session will be of. */
   begin(session: Session, algorithm: Algorithm): void

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { RegistryError } from '../../lib/errors.ts'
 import type { RepoName, UploadId } from '../../lib/names.ts'
 import type { StorageDriver, StoragePath } from '../../storage/driver.ts'
-import { upload, uploadData, uploadStartedAt } from '../../storage/layout.ts'
+import { upload, uploadData, uploadDigestNote, uploadStartedAt } from '../../storage/layout.ts'
 
 const pauseMs = 2
 
@@ -14,6 +14,8 @@ export type Session = {
   /** What has arrived, while nobody writes to it. */
   readonly data: StoragePath
   readonly startedAt: StoragePath
+  /** What the digest of the bytes is; see uploads/digest-note.ts. */
+  readonly digestNote: StoragePath
 }
 
 const uuid = '[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}'
@@ -31,6 +33,7 @@ export function sessionOf(name: RepoName, id: UploadId): Session {
     folder: upload(name, id),
     data: uploadData(name, id),
     startedAt: uploadStartedAt(name, id),
+    digestNote: uploadDigestNote(name, id),
   }
 }
 
@@ -54,7 +57,11 @@ export async function startSession(driver: StorageDriver, name: RepoName): Promi
 }
 
 /** Makes a file if there is none of that name. */
-async function createFile(driver: StorageDriver, path: StoragePath, content = ''): Promise<void> {
+export async function createFile(
+  driver: StorageDriver,
+  path: StoragePath,
+  content = '',
+): Promise<void> {
   await using writer = await driver.create(path)
   if (content !== '') await writer?.write(Buffer.from(content))
 }

@@ -14,6 +14,7 @@ import {
   parseAlgorithm,
 } from '../digester.ts'
 import { type Claim, claimUpload, lost } from './claim.ts'
+import { isDigestNoted, writeDigestNote } from './digest-note.ts'
 import { createUploadDigests } from './digests.ts'
 import { takeIn } from './intake.ts'
 import {
@@ -116,6 +117,7 @@ export function createUploads({ driver, admission }: UploadsOptions): Uploads {
       return await holding(session, undefined, async (held) => {
         await takeChunk(held, chunk, accept)
         await held.claim.writer.sync()
+        await noteDigest(driver, session, held).catch(() => {})
         const offset = held.claim.writer.size
         await digests.release(session, held.claim, held.digester)
         return { id, offset }
@@ -170,6 +172,18 @@ async function takeChunk(
   throw new RegistryError('SIZE_INVALID', { offset: before })
 }
 
+/** The digest of the claimed bytes, undefined unless they all were seen on their way. */
+function seenDigest({ claim, digester }: Pick<Held, 'claim' | 'digester'>): Digest | undefined {
+  return digester?.offset === claim.writer.size ? digester.digest() : undefined
+}
+
+/** For the process that ends the upload, if that is another. */
+async function noteDigest(driver: StorageDriver, session: Session, held: Held): Promise<void> {
+  const digest = seenDigest(held)
+  if (digest !== undefined)
+    await writeDigestNote(driver, session, { path: held.claim.path, digest })
+}
+
 /** Checks that the claimed bytes are what the digest says; else the session is gone. @throws DIGEST_MISMATCH */
 async function verify(
   driver: StorageDriver,
@@ -177,10 +191,10 @@ async function verify(
   { claim, digester }: Held,
   digest: Digest,
 ): Promise<void> {
-  const isSeen = digester?.offset === claim.writer.size
-  const actual = isSeen
-    ? digester.digest()
-    : await digestFile(driver, claim.path, algorithmOf(digest))
+  const seen = seenDigest({ claim, digester })
+  const { path } = claim
+  if (seen === undefined && (await isDigestNoted(driver, session, { path, digest }))) return
+  const actual = seen ?? (await digestFile(driver, path, algorithmOf(digest)))
   if (actual === digest) return
   // Only who still holds it may end the session of whoever has taken it over.
   if (!(await driver.remove(claim.path, { durable: false }))) throw await lost(driver, session)

@@ -3,8 +3,8 @@ import { once } from 'node:events'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import test from 'ava'
+import { largeBufferBytes } from '../../../../src/lib/large-buffers.ts'
 import type { UploadId } from '../../../../src/lib/names.ts'
-import { bodyBufferBytes } from '../../../../src/lib/spare-buffers.ts'
 import { upload } from '../../../../src/storage/layout.ts'
 import type { Order } from './child.ts'
 import {
@@ -32,11 +32,11 @@ async function hold({ uploads }: Pick<Store, 'uploads'>, id: UploadId, bytes: Bu
   const appended = uploads.append(repo, id, { source: feed }, ignore)
   // Whoever looks at it later sees the failure.
   appended.catch(ignore)
-  await until(() => feed.fills === bytes.length / bodyBufferBytes + 1)
+  await until(() => feed.fills === bytes.length / largeBufferBytes + 1)
   return { feed, appended }
 }
 
-const block = pattern(bodyBufferBytes)
+const block = pattern(largeBufferBytes)
 
 test('uploads: a request on a session takes it from one whose client stands still', async (t) => {
   await using store = await createStore()

@@ -1,5 +1,9 @@
 import test from 'ava'
-import { bodyBufferBytes, giveBuffer, takeBuffer } from '../../../../src/lib/spare-buffers.ts'
+import {
+  giveLargeBuffer,
+  largeBufferBytes,
+  takeLargeBuffer,
+} from '../../../../src/lib/large-buffers.ts'
 import { createDigester } from '../../../../src/registry/digester.ts'
 import { takeIn } from '../../../../src/registry/uploads/intake.ts'
 import { createFeed, digestOf, pattern, sourceOf, until } from './support.ts'
@@ -37,7 +41,7 @@ const createFile = (fail?: Error) => {
 /** All spare buffers, so that it shows whether each was given back once. */
 const drain = () => {
   const taken = new Set<Buffer>()
-  for (let left = 40; left > 0; left -= 1) taken.add(takeBuffer())
+  for (let left = 40; left > 0; left -= 1) taken.add(takeLargeBuffer())
   return taken
 }
 
@@ -45,7 +49,7 @@ test.serial(
   'intake: a disk that fails ends it at once, though the client stands still',
   async (t) => {
     const feed = createFeed()
-    feed.push(pattern(bodyBufferBytes))
+    feed.push(pattern(largeBufferBytes))
     const { writer } = createFile(new Error('no disk'))
     const intake = takeIn({
       source: feed,
@@ -61,7 +65,7 @@ test.serial(
 
 test.serial('intake: what arrived before the sender broke off is written', async (t) => {
   const { writer, stored } = createFile()
-  const bytes = pattern(bodyBufferBytes + 100)
+  const bytes = pattern(largeBufferBytes + 100)
   const source = sourceOf(bytes, new Error('broken off'))
   await t.throwsAsync(
     takeIn({ source, writer, digester: undefined, most: Infinity, letGo: forever() }),
@@ -74,7 +78,7 @@ test.serial('intake: asked to let go it keeps what it has, and waits for no clie
   const { writer, stored } = createFile()
   const controller = new AbortController()
   const feed = createFeed()
-  feed.push(pattern(bodyBufferBytes))
+  feed.push(pattern(largeBufferBytes))
   const intake = takeIn({
     source: feed,
     writer,
@@ -85,7 +89,7 @@ test.serial('intake: asked to let go it keeps what it has, and waits for no clie
   await until(() => feed.fills === 2)
   controller.abort(new Error('let go'))
   await t.throwsAsync(intake, { message: 'let go' })
-  t.true(Buffer.concat(stored).equals(pattern(bodyBufferBytes)))
+  t.true(Buffer.concat(stored).equals(pattern(largeBufferBytes)))
   feed.end()
 })
 
@@ -110,7 +114,7 @@ test.serial('intake: more than it may be is noticed before it is written', async
 test.serial(
   'intake: the next bytes arrive while the last are written, never over them',
   async (t) => {
-    const bytes = pattern(5 * bodyBufferBytes + 7)
+    const bytes = pattern(5 * largeBufferBytes + 7)
     const feed = createFeed()
     feed.push(bytes)
     feed.end()
@@ -137,12 +141,12 @@ test.serial(
 test.serial(
   'intake: both buffers come back, one that is being filled when that is over',
   async (t) => {
-    for (const buffer of drain()) giveBuffer(buffer)
+    for (const buffer of drain()) giveLargeBuffer(buffer)
     const before = drain()
     const [first, second] = before
     if (first === undefined || second === undefined) return t.fail()
-    giveBuffer(first)
-    giveBuffer(second)
+    giveLargeBuffer(first)
+    giveLargeBuffer(second)
     const controller = new AbortController()
     const feed = createFeed()
     const { writer } = createFile()

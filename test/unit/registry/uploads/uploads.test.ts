@@ -4,8 +4,8 @@ import test from 'ava'
 import fc from 'fast-check'
 import { parseDigest } from '../../../../src/lib/digest.ts'
 import { RegistryError } from '../../../../src/lib/errors.ts'
+import { largeBufferBytes } from '../../../../src/lib/large-buffers.ts'
 import type { UploadId } from '../../../../src/lib/names.ts'
-import { bodyBufferBytes } from '../../../../src/lib/spare-buffers.ts'
 import type { StoredWriter } from '../../../../src/storage/driver.ts'
 import {
   blobData,
@@ -165,7 +165,10 @@ test('uploads: a large chunk that is too short leaves what was there before', as
   await using store = await createStore()
   const { uploads } = store
   const { id } = await uploads.start(repo)
-  const long = { source: sourceOf(pattern(2 * bodyBufferBytes)), ...range(0, 3 * bodyBufferBytes) }
+  const long = {
+    source: sourceOf(pattern(2 * largeBufferBytes)),
+    ...range(0, 3 * largeBufferBytes),
+  }
   await t.throwsAsync(uploads.append(repo, id, long, ignore), { code: 'SIZE_INVALID' })
   t.is((await uploads.status(repo, id)).offset, 0)
   const last = { digest: digestOf('abc'), chunk: { source: sourceOf('abc') } }
@@ -332,7 +335,7 @@ test('uploads: bytes that were changed behind our back are found out by the dige
 
 test('uploads: a full disk is STORAGE_FULL, and the session goes on when there is room', async (t) => {
   await using store = await createStore()
-  let room = bodyBufferBytes + 1000
+  let room = largeBufferBytes + 1000
   const tight = altered(store.driver, {
     async append(path) {
       const writer = await store.driver.append(path)
@@ -354,12 +357,12 @@ test('uploads: a full disk is STORAGE_FULL, and the session goes on when there i
     },
   })
   const { uploads } = store.restart(tight)
-  const bytes = pattern(4 * bodyBufferBytes)
+  const bytes = pattern(4 * largeBufferBytes)
   const { id } = await uploads.start(repo)
   const whole = { source: sourceOf(bytes) }
   await t.throwsAsync(uploads.append(repo, id, whole, ignore), { code: 'STORAGE_FULL' })
   const { offset } = await uploads.status(repo, id)
-  t.is(offset, bodyBufferBytes + 1000)
+  t.is(offset, largeBufferBytes + 1000)
   room = Number.POSITIVE_INFINITY
   const rest = { source: sourceOf(bytes.subarray(offset)), ...range(offset, bytes.length - 1) }
   await uploads.finish(repo, id, { digest: digestOf(bytes), chunk: rest }, ignore)
@@ -508,7 +511,7 @@ function chunkFor(ending: Ending, bytes: Buffer, at: number) {
 
 /** A part of a body: its size, how its request ends, and whether we are restarted then. */
 const part = fc.record({
-  size: fc.oneof(fc.nat(40), fc.constantFrom(bodyBufferBytes, bodyBufferBytes + 1)),
+  size: fc.oneof(fc.nat(40), fc.constantFrom(largeBufferBytes, largeBufferBytes + 1)),
   ending: fc.constantFrom<Ending>('whole', 'ranged', 'broken', 'short', 'misplaced'),
   restart: fc.boolean(),
 })
