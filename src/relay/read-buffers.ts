@@ -1,4 +1,4 @@
-import { giveBuffer, takeBuffer } from '../lib/spare-buffers.ts'
+import { bodyBufferBytes, giveBuffer, takeBuffer } from '../lib/spare-buffers.ts'
 
 const smallBytes = 16 * 1024
 
@@ -8,8 +8,14 @@ type Slot = { readonly buffer: Buffer; lends: number; retired: boolean }
 export type Loan = { readonly bytes: Buffer; readonly release: () => void }
 
 export type ReadBuffers = {
+  /** 16 KiB, as much as a TLS record holds. Nobody ever holds it. */
+  readonly small: Buffer
   /** The buffer of the next read: a large one while much is expected, else the small one. */
   next(expectMuch: boolean): Buffer
+  /** A large buffer that nobody holds, if there is one. */
+  takeFree(): Buffer | undefined
+  /** Bytes of large buffers that nobody holds. */
+  readonly freeBytes: number
   /** True when nobody holds a view into `buffer`, so that it may be filled again. */
   isFree(buffer: Buffer): boolean
   /**
@@ -39,11 +45,20 @@ export function createReadBuffers(): ReadBuffers {
   }
 
   return {
+    small,
     next(expectMuch) {
       if (!expectMuch) return small
       slots ??= [createSlot(), createSlot()]
       turn = 1 - turn
       return slots[turn === 0 ? 0 : 1].buffer
+    },
+    takeFree() {
+      slots ??= [createSlot(), createSlot()]
+      return slots.find((slot) => slot.lends === 0)?.buffer
+    },
+    get freeBytes() {
+      const free = slots?.filter((slot) => slot.lends === 0).length ?? 2
+      return free * bodyBufferBytes
     },
     isFree: (buffer) => (slotOf(buffer)?.lends ?? 0) === 0,
     lend(buffer, piece) {

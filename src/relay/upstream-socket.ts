@@ -1,6 +1,7 @@
 import net from 'node:net'
 import tls from 'node:tls'
 import { createReadBuffers, type Loan } from './read-buffers.ts'
+import { createRecordPacker } from './record-packer.ts'
 
 /** Where the upstream listens, and how to speak TLS to it when it does. */
 export type UpstreamTarget = {
@@ -23,8 +24,8 @@ type SocketReader = {
   readonly remaining: () => number
 }
 
-/** Request body that may wait in the socket, see `createBodyWriter`. Both `connect` functions take it;
- *  their types do not say so. */
+/** Request body that may wait in the socket, see `createBodyWriter`. Both `connect` functions take it,
+ *  and `tls.connect` takes `onread`; their types do not say so. */
 const marks = { highWaterMark: 1024 * 1024 }
 /** Time for what came before a failed write to be read. */
 const readOnMs = 200
@@ -68,7 +69,7 @@ function openPlainSocket(address: UpstreamTarget['address'], reader: SocketReade
   const onRead = (length: number): boolean => {
     filled = next
     reader.onBytes(filled.subarray(0, length))
-    next = buffers.next(reader.remaining() > filled.length)
+    next = buffers.next(reader.remaining() > buffers.small.length)
     return buffers.isFree(next) && !kept.full
   }
   const socket = net.connect({
@@ -89,31 +90,44 @@ function openPlainSocket(address: UpstreamTarget['address'], reader: SocketReade
 }
 
 /**
- * Reads with Node's own buffers. `onread` is not for TLS here: records that were already decrypted
- * keep coming for a moment after a pause, into a buffer that somebody may still hold.
+ * Reads through one small buffer, from which records are packed into the reused large ones: see
+ * `createRecordPacker`.
  */
 function openTlsSocket(
   address: UpstreamTarget['address'],
   options: tls.ConnectionOptions,
   reader: SocketReader,
 ): UpstreamSocket {
-  const kept = createKeptCounter(() => socket.resume())
-  const socket = tls.connect({
-    ...options,
-    ...address,
-    ALPNProtocols: ['http/1.1'],
-    ...marks,
+  const buffers = createReadBuffers()
+  const mayRead = (): boolean => packer.hasRoom && !kept.full
+  const kept = createKeptCounter(() => mayRead() && socket.resume())
+  let filled = buffers.small
+
+  const packer = createRecordPacker({
+    buffers,
+    expectsMuch: () => reader.remaining() > buffers.small.length,
+    deliver(buffer, length) {
+      filled = buffer
+      reader.onBytes(buffer.subarray(0, length))
+      if (!mayRead()) socket.pause()
+    },
   })
-  socket.setNoDelay(true)
-  socket.on('data', (bytes: Buffer) => {
-    reader.onBytes(bytes)
-    if (kept.full) socket.pause()
-  })
+  const onRead = (length: number): boolean => {
+    packer.add(length)
+    return mayRead()
+  }
+  const reading = { ...marks, onread: { buffer: buffers.small, callback: onRead } }
+  const socket = tls.connect({ ...options, ...address, ALPNProtocols: ['http/1.1'], ...reading })
+  socket.setNoDelay(true).setKeepAlive(true)
+  // What came before the end is delivered before it: these listeners are the first.
+  socket.on('end', packer.flush).on('error', packer.flush)
   return {
     socket,
-    keep: (piece) => kept.count({ bytes: piece, release: () => {} }),
+    keep: (piece) => kept.count(buffers.lend(filled, piece)),
     rest() {
       kept.reset()
+      packer.drop()
+      buffers.retire()
       // The last records of a body may have been delivered after a pause.
       socket.resume()
     },

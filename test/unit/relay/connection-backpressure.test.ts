@@ -1,12 +1,7 @@
-import { mkdtempDisposable, readFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import tls from 'node:tls'
 import test, { type ExecutionContext } from 'ava'
 import { RegistryError } from '../../../src/lib/errors.ts'
 import { openConnection } from '../../../src/relay/connection.ts'
 import type { UpstreamTarget } from '../../../src/relay/upstream-socket.ts'
-import { makePair } from '../tls/openssl.ts'
 import {
   answerHeads,
   bodyOf,
@@ -18,24 +13,9 @@ import {
   startRawServer,
   until,
 } from './support.ts'
+import { startTlsServer } from './tls-server.ts'
 
 const mib = 1024 * 1024
-
-/** A raw server behind TLS, and how to reach it with the right authority. */
-async function startTlsServer(onSocket: (socket: tls.TLSSocket) => void) {
-  await using folder = await mkdtempDisposable(join(tmpdir(), 'tidegate-relay-'))
-  const pair = await makePair(folder.path, 'registry')
-  const cert = await readFile(pair.certificate)
-  const key = await readFile(pair.key)
-  const options = { isServer: true, secureContext: tls.createSecureContext({ cert, key }) }
-  const server = await startRawServer((socket) => {
-    const secure = new tls.TLSSocket(socket, options)
-    secure.on('error', () => {}) // tests break connections on purpose
-    onSocket(secure)
-  })
-  const trusting: UpstreamTarget = { ...server.target, tls: { ca: cert, servername: 'localhost' } }
-  return { server, trusting }
-}
 
 type Subject = { server: RawServer; target: UpstreamTarget }
 type Listen = (
@@ -172,22 +152,6 @@ for (const [kind, start] of listeners) {
     })
   })
 }
-
-test('TLS: one answer as long as may be kept leaves the connection fit for the next', async (t) => {
-  // The last piece is what goes over the limit.
-  const body = 'x'.repeat(mib + 1000)
-  const long = `HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\n\r\n${body}`
-  const { server, trusting } = await startTlsServer(
-    answerHeads(long, 'HTTP/1.1 204 No Content\r\n\r\n'),
-  )
-  await using _ = server
-  const connection = await openConnection(trusting, idle, 5000)
-  const stalled = await settled(exchange(connection, headOf(), { withhold: true }))
-  t.is(bodyOf(stalled).length, body.length)
-  const next = await settled(exchange(connection, headOf()))
-  t.is(next.head?.status, 204)
-  connection.destroy()
-})
 
 test('TLS: the upstream sees http/1.1 offered, and both bodies arrive whole', async (t) => {
   const body = numbered(3 * mib)
