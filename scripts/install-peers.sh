@@ -1,5 +1,5 @@
 #!/bin/bash
-# Installs the foreign programs that test/peers runs for real, from Debian. Quick when all are there.
+# Installs the foreign programs that test/peers and `npm run bench` run for real, from Debian. Quick when all are there.
 # Starts none of the services that come with them, so that their ports stay free for the tests.
 set -euo pipefail
 
@@ -14,6 +14,9 @@ packages=(
   openssl
   curl
   nginx
+  haproxy
+  caddy
+  wrk
   chromium
   strace
   iproute2

@@ -15,6 +15,9 @@ export type Peer =
   | 'nginx'
   | 'chromium'
   | 'curl'
+  | 'haproxy'
+  | 'caddy'
+  | 'wrk'
 
 /** Programs a peer consists of, where that is not one program of the same name. */
 const programs: Partial<Record<Peer, readonly string[]>> = { docker: ['docker', 'dockerd'] }

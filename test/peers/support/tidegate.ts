@@ -74,6 +74,7 @@ function configuration(options: TidegateOptions): object {
   const tls = certificates && { certificate: certificates.certificate, key: certificates.key }
   return {
     version: '0.1',
+    workers: process.env['TIDEGATE_TEST_WORKERS'] ?? 1,
     http: { addr: `${address}:${port}`, ...(tls && { tls }) },
     ...(htpasswd !== undefined && { auth: { htpasswd: { realm: 'Test', path: htpasswd } } }),
     ...(upstream !== undefined && { upstream: { url: upstream } }),

@@ -1,0 +1,93 @@
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
+import type { Sample } from './case.ts'
+import { credentials, type Server, type Workspace } from './workspace.ts'
+
+const execute = promisify(execFile)
+const gibibyte = 1024 ** 3
+
+/** `https://127.0.0.1:PORT/path` */
+export function urlOf({ port }: Pick<Server, 'port'>, path: string): string {
+  return `https://127.0.0.1:${port}${path}`
+}
+
+/** Standard output of curl over HTTP/1.1 with the run's certificate. @throws Error with what curl said */
+export async function curl(
+  { authority, clientEnv }: Workspace,
+  args: readonly string[],
+): Promise<string> {
+  const common = ['--silent', '--show-error', '--fail', '--http1.1', '--cacert', authority]
+  const { stdout } = await execute('curl', [...common, ...args], { env: clientEnv })
+  return stdout
+}
+
+/** Speed, CPU, memory and disk of a server while `work` sends or receives `bytes` through it. */
+export async function measureStream(
+  server: Server,
+  bytes: number,
+  work: () => Promise<unknown>,
+): Promise<Sample> {
+  const written = await server.writtenToDisk()
+  const cpu = await server.cpuSeconds()
+  const start = performance.now()
+  await work()
+  const seconds = (performance.now() - start) / 1000
+  return {
+    'MB/s': bytes / 1e6 / seconds,
+    'CPU s/GiB': ((await server.cpuSeconds()) - cpu) / (bytes / gibibyte),
+    'MB to disk': ((await server.writtenToDisk()) - written) / 1e6,
+    'peak MB': (await server.peakMemory()) / 1e6,
+  }
+}
+
+type SmallOptions = {
+  readonly path: string
+  readonly seconds: number
+  readonly hasUser?: boolean
+  readonly headers?: readonly string[]
+}
+
+/** Requests per second of wrk's GETs on 16 connections that are kept. @throws Error unless all are 200 */
+export async function measureGets(
+  workspace: Workspace,
+  server: Server,
+  { path, seconds, hasUser = false, headers = [] }: SmallOptions,
+): Promise<Sample> {
+  const login = `Authorization: Basic ${Buffer.from(credentials).toString('base64')}`
+  const all = [...headers, ...(hasUser ? [login] : [])].flatMap((header) => ['-H', header])
+  const args = ['-t1', '-c16', '--timeout', '60s', `-d${seconds}s`, ...all, urlOf(server, path)]
+  return await measureRequests(server, async () => {
+    const { stdout } = await execute('wrk', args, { env: workspace.clientEnv })
+    if (/^ *(Non-2xx|Socket errors)/m.test(stdout)) throw new Error(`${server.name}: ${stdout}`)
+    return Number(/^ *(\d+) requests in/m.exec(stdout)?.[1])
+  })
+}
+
+/** As `measureGets`, with HEAD, for whose answers wrk waits in vain; ab does not. */
+export async function measureHeads(
+  workspace: Workspace,
+  server: Server,
+  { path, seconds, hasUser = false, headers = [] }: SmallOptions,
+): Promise<Sample> {
+  const login = hasUser ? ['-A', credentials] : []
+  const load = ['-q', '-k', '-i', '-c16', '-f', 'TLS1.3', '-t', String(seconds), '-n', '10000000']
+  const all = headers.flatMap((header) => ['-H', header])
+  const args = [...load, ...login, ...all, urlOf(server, path)]
+  return await measureRequests(server, async () => {
+    const { stdout } = await execute('ab', args, { env: workspace.clientEnv })
+    if (/^Non-2xx/m.test(stdout)) throw new Error(`${server.name}: ${stdout}`)
+    return Number(/^Complete requests: *(\d+)/m.exec(stdout)?.[1])
+  })
+}
+
+async function measureRequests(server: Server, work: () => Promise<number>): Promise<Sample> {
+  const cpu = await server.cpuSeconds()
+  const start = performance.now()
+  const requests = await work()
+  const seconds = (performance.now() - start) / 1000
+  return {
+    'requests/s': requests / seconds,
+    'CPU s/10,000': (((await server.cpuSeconds()) - cpu) / requests) * 10_000,
+    'peak MB': (await server.peakMemory()) / 1e6,
+  }
+}

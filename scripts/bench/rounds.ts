@@ -1,0 +1,54 @@
+import type { Bench, Results, Sample } from './case.ts'
+import { formatFigures } from './format.ts'
+
+/** Returns `alternate` for that many rounds, each of which begins with another front. */
+export function createAlternation(rounds: number): Bench['alternate'] {
+  return async (fronts, measure) => {
+    const samples = new Map<string, Sample[]>(fronts.map(({ name }) => [name, []]))
+    for (let round = 0; round < rounds; round += 1) {
+      const first = round % fronts.length
+      for (const front of [...fronts.slice(first), ...fronts.slice(0, first)]) {
+        const sample = await measure(front).catch((cause) => {
+          throw new Error(`${front.name}: no measurement`, { cause })
+        })
+        samples.get(front.name)?.push(sample)
+        console.log(`  round ${round + 1}: ${front.name}: ${formatFigures(sample)}`)
+      }
+    }
+    return Object.fromEntries(samples)
+  }
+}
+
+/** The median of each figure of one front. */
+export function mediansOf(samples: readonly Sample[]): Sample {
+  const figures = Object.keys(samples[0] ?? {})
+  return Object.fromEntries(
+    figures.map((figure) => [
+      figure,
+      median(samples.map((sample) => sample[figure] ?? Number.NaN)),
+    ]),
+  )
+}
+
+/**
+ * The median of one front's figure divided by another's in the same round: what the machine does
+ * to both at a time cancels out.
+ */
+export function ratioOf(
+  results: Results,
+  { figure, of, than }: { readonly figure: string; readonly of: string; readonly than: string },
+): number {
+  const divisors = results[than] ?? []
+  const ratios = (results[of] ?? []).map(
+    (sample, round) => (sample[figure] ?? Number.NaN) / (divisors[round]?.[figure] ?? Number.NaN),
+  )
+  return median(ratios)
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b)
+  const middle = (sorted.length - 1) / 2
+  const below = sorted[Math.floor(middle)] ?? Number.NaN
+  const above = sorted[Math.ceil(middle)] ?? Number.NaN
+  return (below + above) / 2
+}
