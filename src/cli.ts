@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
-import { checkApp } from './app.ts'
+import { checkApp } from './app-parts.ts'
 import { collectionOf, openDriver, requireExisting } from './app-store.ts'
 import { registerFsckCommand } from './cli/fsck.ts'
 import { registerGcCommand } from './cli/gc.ts'

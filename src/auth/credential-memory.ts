@@ -1,12 +1,12 @@
-import { createHmac, createSecretKey, randomBytes } from 'node:crypto'
 import { createBoundedMap } from '../lib/bounded-map.ts'
+import { createKeyedHash } from './keyed-hash.ts'
 
 /** A password offered for a user, and the stored hash it is checked against. */
 type Claim = { readonly user: string; readonly password: string; readonly hash: string }
 
 export type CredentialMemory = {
   /**
-   * True when the claim was found right in the last five minutes, otherwise what `verify` finds.
+   * True when the claim was found right in the last four minutes, otherwise what `verify` finds.
    * Equal claims that arrive meanwhile share one verification. `verify` must mean "right": only
    * its true is remembered.
    */
@@ -14,26 +14,26 @@ export type CredentialMemory = {
 }
 
 const maxEntries = 10_000
-const ttlMs = 5 * 60_000
+/** With the minute of the login memory in front of it, a login is verified anew every five minutes. */
+const ttlMs = 4 * 60_000
 
 /**
- * Remembers verified credentials, so that a push of a hundred requests costs one password hash.
- * Claims are known by their HMAC under a key of this process: no password stays in memory, and one
- * that was right under an older stored hash is another claim.
+ * Remembers verified credentials, so that a push of a hundred requests costs one password hash, however
+ * many processes ask. Claims are known by a keyed hash: no password stays in memory, and one that was
+ * right under an older stored hash is another claim.
  */
 export function createCredentialMemory({
   now = Date.now,
 }: {
   now?: () => number
 } = {}): CredentialMemory {
-  // As a key object: createHmac takes 7 us with it and 50 us with the bare bytes (Node 24).
-  const processKey = createSecretKey(randomBytes(32))
+  const keyedHash = createKeyedHash()
   const verified = createBoundedMap<string, true>({ max: maxEntries, ttlMs, now })
   const inFlight = new Map<string, Promise<boolean>>()
 
-  // NUL divides the fields unambiguously: control characters never get this far.
+  // NUL divides the fields unambiguously: no user name, password or hash has one.
   const keyOf = ({ user, password, hash }: Claim): string =>
-    createHmac('sha256', processKey).update(`${user}\0${password}\0${hash}`).digest('base64')
+    keyedHash(`${user}\0${password}\0${hash}`)
 
   const start = async (key: string, verify: () => Promise<boolean>): Promise<boolean> => {
     try {

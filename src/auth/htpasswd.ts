@@ -1,18 +1,17 @@
-import type { Worker } from 'node:worker_threads'
 import type { Logger } from 'pino'
 import { RegistryError } from '../lib/errors.ts'
-import type { Authenticator, AuthRequest, Principal } from './authenticator.ts'
+import type { Authenticator, Principal } from './authenticator.ts'
 import {
   type BasicCredentials,
   basicChallenge,
   parseBasicCredentials,
 } from './basic-credentials.ts'
-import { createCredentialMemory } from './credential-memory.ts'
 import { passwordProblem, printableName, userNameProblem } from './credential-rules.ts'
-import { createFailureCounter } from './failure-counter.ts'
 import { openHtpasswdUsers } from './htpasswd-users.ts'
+import { createLoginMemory } from './login-memory.ts'
 import type { PasswordHash } from './password-hash.ts'
-import { createVerifierPool, type Login, type VerifierPool } from './verifier-pool.ts'
+import type { PasswordVerifier } from './password-verifier.ts'
+import type { Login } from './verifier-pool.ts'
 
 type HtpasswdOptions = {
   /** The htpasswd file; looked at every `watchIntervalMs` (2,000) for changes. */
@@ -20,9 +19,9 @@ type HtpasswdOptions = {
   /** Shown by clients that prompt for a password. */
   realm: string
   log: Logger
+  /** The caller disposes of it, after the authenticator. */
+  verifier: PasswordVerifier
   watchIntervalMs?: number
-  /** Starts a verification thread, the one of this folder by default. */
-  startWorker?: () => Worker
 }
 
 /**
@@ -37,45 +36,48 @@ export async function openHtpasswdAuthenticator({
   path,
   realm,
   log,
+  verifier,
   watchIntervalMs,
-  startWorker,
 }: HtpasswdOptions): Promise<Authenticator> {
   const users = await openHtpasswdUsers({
     path,
     log,
     ...(watchIntervalMs !== undefined && { watchIntervalMs }),
   })
-  const failures = createFailureCounter()
-  const pool = createVerifierPool({
-    log,
-    suspicion: failures.of,
-    ...(startWorker !== undefined && { startWorker }),
-  })
-  const memory = createCredentialMemory()
+  const memory = createLoginMemory()
   const challenge = basicChallenge(realm)
   const unauthorized = (): RegistryError =>
     new RegistryError('UNAUTHORIZED', undefined, { headers: { 'www-authenticate': challenge } })
 
-  const isRight = async (credentials: BasicCredentials, client: string): Promise<boolean> => {
-    const { user, password } = credentials
-    const stored = users.hashOf(user)
+  /** The stored hash that the password is right for; undefined when it is wrong. */
+  const rightHash = async (credentials: BasicCredentials, client: string) => {
+    const stored = users.hashOf(credentials.user)
+    const login = { ...credentials, client }
     const dummy = users.prevailingHash
-    const verify = (): Promise<boolean> =>
-      verifyWithoutTelling({ pool, login: { user, client, password }, stored, dummy })
-    // A stranger's claim names no hash, so it can never equal one that was found right.
-    const right = await memory.check({ user, password, hash: stored?.text ?? '' }, verify)
+    const isRight = await verifyWithoutTelling({ verifier, login, stored, dummy })
     // The file may have changed meanwhile: what it says now decides.
-    const isCurrent = users.hashOf(user)?.text === stored?.text
-    return isCurrent ? right : isRight(credentials, client)
+    if (users.hashOf(credentials.user)?.text !== stored?.text) {
+      return rightHash(credentials, client)
+    }
+    return isRight ? stored?.text : undefined
   }
 
-  const authenticate = async (request: AuthRequest): Promise<Principal> => {
-    if (request.authorization === undefined) throw unauthorized()
-    const credentials = parseBasicCredentials(request.authorization)
-    const client = request.clientAddress
+  const remembered = (authorization: string): Principal | undefined => {
+    const login = memory.find(authorization)
+    if (login === undefined) return undefined
+    return users.hashOf(login.principal.name)?.text === login.hash ? login.principal : undefined
+  }
+
+  const logIn = async (authorization: string, client: string): Promise<Principal> => {
+    const credentials = parseBasicCredentials(authorization)
     if (credentials !== undefined && isPossible(credentials)) {
-      if (await isRight(credentials, client)) return { kind: 'user', name: credentials.user }
-      failures.failed({ client, user: credentials.user })
+      const hash = await rightHash(credentials, client)
+      if (hash !== undefined) {
+        const principal = { kind: 'user', name: credentials.user } as const
+        memory.remember(authorization, { principal, hash })
+        return principal
+      }
+      verifier.failed({ client, user: credentials.user })
     }
     const user = credentials && printableName(credentials.user)
     log.warn({ user, client }, 'authentication failed')
@@ -83,31 +85,39 @@ export async function openHtpasswdAuthenticator({
   }
 
   return {
-    authenticate,
-    async [Symbol.asyncDispose]() {
-      await users[Symbol.asyncDispose]()
-      await pool[Symbol.asyncDispose]()
+    async authenticate({ authorization, clientAddress }) {
+      if (authorization === undefined) throw unauthorized()
+      return remembered(authorization) ?? (await logIn(authorization, clientAddress))
     },
+    [Symbol.asyncDispose]: () => users[Symbol.asyncDispose](),
   }
 }
 
 type Question = {
-  pool: VerifierPool
+  verifier: PasswordVerifier
   login: Omit<Login, 'hash'>
   stored: PasswordHash | undefined
   dummy: PasswordHash
 }
 
 /** Whether the password matches `stored`; a no costs what it costs for a stranger, or more. */
-async function verifyWithoutTelling({ pool, login, stored, dummy }: Question): Promise<boolean> {
+async function verifyWithoutTelling({
+  verifier,
+  login,
+  stored,
+  dummy,
+}: Question): Promise<boolean> {
+  // Nobody's password, lest the verifier remember one that happens to be right: a second try would
+  // be quick then, and tell that there is no such user.
+  const inVain = { ...login, password: `\u0001${login.password}`, hash: dummy.text }
   if (stored === undefined) {
-    await pool.verify({ ...login, hash: dummy.text })
+    await verifier.verify(inVain)
     return false
   }
-  if (await pool.verify({ ...login, hash: stored.text })) return true
+  if (await verifier.verify({ ...login, hash: stored.text })) return true
   if (stored.estimatedMs < dummy.estimatedMs) {
     // If there is no room for it, the answer is known all the same, and is to be counted and logged.
-    await pool.verify({ ...login, hash: dummy.text }).catch(() => false)
+    await verifier.verify(inVain).catch(() => false)
   }
   return false
 }

@@ -16,6 +16,8 @@ export type VerifierPool = AsyncDisposable & {
    * @throws RegistryError TOOMANYREQUESTS when too many wait and this one would be served last
    */
   verify(login: Login): Promise<boolean>
+  /** How many wait for a thread. */
+  readonly waiting: number
 }
 
 type PoolOptions = {
@@ -96,6 +98,9 @@ export function createVerifierPool({
         if (isClosed) reject(new RegistryError('UNAVAILABLE'))
         else enqueue({ login, resolve, reject })
       }),
+    get waiting() {
+      return waiting.size
+    },
     async [Symbol.asyncDispose]() {
       isClosed = true
       clearTimeout(timer)

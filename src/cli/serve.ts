@@ -1,12 +1,16 @@
+import { availableParallelism } from 'node:os'
 import type { Logger } from 'pino'
 import { type App, startApp } from '../app.ts'
+import { exit, stopOnFault } from '../app-exit.ts'
+import { startPrimary } from '../app-primary.ts'
 import type { Config } from '../config/schema.ts'
-import { createLog, flushLog } from '../observability/log.ts'
+import { openLog } from '../observability/log.ts'
+import { createMetrics } from '../observability/metrics.ts'
 
 /** Exit code of a start that the operator must mend first; sysexits EX_CONFIG. */
 export const configExitCode = 78
-/** Time that transfers get to finish after a fault of ours. */
-const faultDrainMs = 10_000
+/** More would each remember and watch the same, and two keep a disk or a network busy. */
+const mostByDefault = 4
 
 /**
  * Serves until SIGTERM or SIGINT, then drains; a second signal ends it at once. Resolves when
@@ -17,21 +21,31 @@ export async function serve(
   warnings: readonly string[],
   onListening?: () => void,
 ): Promise<void> {
-  const log = createLog(config.log)
+  const metrics = createMetrics()
+  const processLog = openLog(config.log)
+  const { log } = processLog
   for (const warning of warnings) log.warn(warning)
   // Before anybody can know that we are there.
   ignoreReloadSignals(log)
   const stopping = nextSignal()
-  const app = await startApp(config, log)
-  log.info({ url: app.url, ...servedFrom(config) }, 'listening')
+  const workers = countWorkers(config)
+  const start = workers === 1 ? startApp : startPrimary
+  const starting = start(config, { ...processLog, metrics, workers })
+  const app = await Promise.race([starting, stopping.then(() => undefined)])
+  if (app === undefined) return await exit(log, 0)
+  log.info({ url: app.url, ...servedFrom(config), workers }, 'listening')
   onListening?.()
-  stopOnFault(app, log)
+  stopOnFault(log, app.stop)
   const signal = await stopping
   log.info(
     { signal, drainTimeoutMs: config.http.draintimeout },
     'stopping: requests in flight may finish',
   )
   await drain(app, log)
+}
+
+function countWorkers({ workers }: Config): number {
+  return workers === 'auto' ? Math.min(mostByDefault, availableParallelism()) : workers
 }
 
 function servedFrom({ upstream, storage }: Config): Record<string, string> {
@@ -42,8 +56,10 @@ function servedFrom({ upstream, storage }: Config): Record<string, string> {
 async function drain(app: App, log: Logger): Promise<void> {
   const again = nextSignal().then(() => 'again' as const)
   const outcome = await Promise.race([app.stop().then(() => 'drained' as const), again])
-  if (outcome === 'again') log.warn('second signal: stopping at once')
-  else log.info('stopped')
+  if (outcome === 'again') {
+    log.warn('second signal: stopping at once')
+    app.kill()
+  } else log.info('stopped')
   // Signal handlers and pooled sockets of a forced stop would keep the process.
   await exit(log, outcome === 'again' ? 1 : 0)
 }
@@ -61,21 +77,6 @@ function ignoreReloadSignals(log: Logger): void {
       )
     })
   }
-}
-
-/** A fault that nobody foresaw leaves unknown state behind: no new work, a short drain, and out. */
-function stopOnFault(app: App, log: Logger): void {
-  process.once('uncaughtException', (error) => {
-    log.error({ err: error }, 'unforeseen fault: stopping')
-    setTimeout(() => process.exit(1), faultDrainMs).unref()
-    const end = (): void => void exit(log, 1)
-    void app.stop().then(end, end)
-  })
-}
-
-async function exit(log: Logger, code: number): Promise<void> {
-  await flushLog(log)
-  process.exit(code)
 }
 
 function nextSignal(): Promise<NodeJS.Signals> {

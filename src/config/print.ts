@@ -18,7 +18,9 @@ export function formatConfig(config: Config): string {
         http: {
           ...http,
           addr: formatListenAddress(http.addr),
-          ...(debug !== undefined && { debug: { addr: formatListenAddress(debug.addr) } }),
+          ...(debug !== undefined && {
+            debug: { ...debug, addr: formatListenAddress(debug.addr) },
+          }),
           ...(tls?.clientcas.length === 0 && { tls: withoutClients(tls) }),
         },
         auth: auth.htpasswd === undefined ? 'none' : auth,

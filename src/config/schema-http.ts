@@ -16,6 +16,7 @@ import {
 import {
   parseHeaderValue,
   parseHostValue,
+  parseMetricsPath,
   parseNetwork,
   parsePublicHost,
   parseSizeLimit,
@@ -92,9 +93,17 @@ export const http = z.preprocess(
         description: 'Listen address of the debug server. It knows no users: keep it private.',
         example: '127.0.0.1:5001',
       }),
+      prometheus: section({
+        enabled: bool.prefault('false').describe('Serves metrics on the debug server.'),
+        path: scalar('path', parseMetricsPath)
+          .prefault('/metrics')
+          .describe('Where Prometheus asks for them.'),
+      })
+        .prefault({})
+        .describe('Metrics for Prometheus.'),
     })
       .exactOptional()
-      .describe('A second listener for health and diagnosis.'),
+      .describe('A second listener for health and metrics.'),
     relativeurls: bool
       .prefault('false')
       .describe('Sends Location without scheme and host. Some clients cannot follow such a value.'),

@@ -10,6 +10,7 @@ import {
   parseTokenPath,
   parseUpstreamUrl,
   parseUsername,
+  parseWorkers,
 } from './values.ts'
 
 const log = section({
@@ -144,6 +145,11 @@ export const configSchema = section({
   version: choice(['0.1']).prefault('0.1').describe('Version of the format.'),
   log: log.prefault({}).describe('What is logged, and how.'),
   http: http.prefault({}).describe('The server that clients meet.'),
+  workers: scalar('auto | 1-64', parseWorkers)
+    .prefault('auto')
+    .describe(
+      'Processes that serve clients, side by side on one address. `auto` = one for each core, 4 at most. 1 = all in one process.',
+    ),
   upstream: upstream
     .exactOptional()
     .describe(

@@ -126,7 +126,6 @@ export const unimplemented: readonly Unimplemented[] = [
   ),
   warning('http.http2', 'HTTP/1.1 is served, never HTTP/2', 'disabled'),
   warning('http.h2c', 'HTTP/1.1 is served, never HTTP/2', 'enabled'),
-  warning('http.debug.prometheus', 'no Prometheus metrics are served', 'enabled', 'path'),
   warning(
     'notifications',
     'no events are sent; an upstream may send its own',

@@ -119,10 +119,22 @@ export function parseHeaderValue(text: string): string {
 
 /** The path of a token endpoint, matched literally. @throws RangeError */
 export function parseTokenPath(text: string): string {
+  return parsePlainPath(text, '/auth/token')
+}
+
+/** The path of the metrics, matched literally. @throws RangeError */
+export function parseMetricsPath(text: string): string {
+  if (['/healthz', '/readyz', '/debug/health'].includes(text)) {
+    throw new RangeError('health is asked for there: choose another path, such as /metrics')
+  }
+  return parsePlainPath(text, '/metrics')
+}
+
+function parsePlainPath(text: string, example: string): string {
   const segments = text.split('/').slice(1)
   const plain = segments.every((segment) => /^[\w.~-]+$/.test(segment) && !/^\.+$/.test(segment))
   if (text.startsWith('/') && plain) return text
-  throw new RangeError('expected an absolute path without query or escapes, such as /auth/token')
+  throw new RangeError(`expected an absolute path without query or escapes, such as ${example}`)
 }
 
 /** Text for a quoted header parameter or a Basic user name: one line. @throws RangeError */
@@ -187,6 +199,13 @@ export function parseLogLevel(text: string): (typeof logLevels)[number] {
 export function parseCount(text: string): number {
   if (/^[1-9][0-9]{0,8}$/.test(text)) return Number(text)
   throw new RangeError('expected a whole number from 1 on')
+}
+
+/** How many processes serve clients; `auto` depends on the machine. @throws RangeError */
+export function parseWorkers(text: string): number | 'auto' {
+  if (text.toLowerCase() === 'auto') return 'auto'
+  if (/^[1-9][0-9]?$/.test(text) && Number(text) <= 64) return Number(text)
+  throw new RangeError('expected auto, or a whole number from 1 to 64')
 }
 
 /** A limit in bytes. @throws RangeError */

@@ -7,8 +7,25 @@ import type { Route } from './route.ts'
 /** Probes come every few seconds and say nothing about the registry's use. */
 const probePaths = new Set(['/healthz', '/readyz'])
 
+/**
+ * The log for access records. They have no field that could hold a secret, and looking for one in each
+ * took 50 us where writing it takes 4.
+ */
+export function createAccessLog(log: Logger): Logger {
+  return log.child({}, { redact: [] })
+}
+
+/** How an exchange ended. */
+export type Outcome = { readonly status: number; readonly ms: number }
+
+/** How an exchange ended whose response has just closed: 499 if the client left before. */
+export function outcomeOf({ res, error, startedAt }: Exchange): Outcome {
+  const wasAnswered = res.writableFinished || (error !== undefined && res.headersSent)
+  return { status: wasAnswered ? res.statusCode : 499, ms: performance.now() - startedAt }
+}
+
 /** Writes the access record of an exchange whose response has closed. */
-export function recordAccess(exchange: Exchange, log: Logger): void {
+export function recordAccess(exchange: Exchange, { status, ms }: Outcome, log: Logger): void {
   const { req, route: found, principal } = exchange
   if (found?.kind === 'local' && probePaths.has(found.path)) return
   const entry: AccessRecord = {
@@ -18,20 +35,14 @@ export function recordAccess(exchange: Exchange, log: Logger): void {
     method: req.method ?? '',
     host: logField(exchange.origin?.authority),
     ...subjectOf(found, req),
-    status: statusOf(exchange),
+    status,
     error: exchange.error?.code,
     bytesIn: exchange.progress.bytesIn,
     bytesOut: exchange.progress.bytesOut,
-    ms: Math.round((performance.now() - exchange.startedAt) * 10) / 10,
+    ms: Math.round(ms * 10) / 10,
     userAgent: logField(req.headers['user-agent']),
   }
   log.info(entry, 'request')
-}
-
-/** The status that was sent, or 499 if the client left before its answer was complete. */
-function statusOf({ res, error }: Exchange): number {
-  if (res.writableFinished || (error !== undefined && res.headersSent)) return res.statusCode
-  return 499
 }
 
 /** What the request was about. The query is left out: it holds `_state`, which is a capability. */

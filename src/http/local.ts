@@ -44,9 +44,7 @@ export async function answerLocal(
 ): Promise<void> {
   const known = path === '/' || path === '/healthz' || path === '/readyz'
   if (!known) throw new RegistryError('NOT_FOUND', { path: path.slice(0, 256) })
-  if (to.req.method !== 'GET' && to.req.method !== 'HEAD') {
-    throw new RegistryError('UNSUPPORTED', undefined, { headers: { Allow: 'GET, HEAD' } })
-  }
+  requireReading(to.req)
   const uncached = ['Cache-Control', 'no-cache', ...headers]
   if (path === '/') {
     sendReply(to, { status: 200, headers: uncached, body: '' })
@@ -62,12 +60,20 @@ export async function answerLocal(
   })
 }
 
-/** Handles a listener that has only what is local, with registry:2's path for it too. */
+/** Metrics in the text format of Prometheus, and the path where they are asked for. */
+export type MetricsPage = { readonly path: string; text(): Promise<string> }
+
+/** Handles a listener that has only what is local, with registry:2's path for it too, and metrics. */
 export function createLocalHandler(
   health: Health,
+  metrics?: MetricsPage,
 ): (req: IncomingMessage, res: ServerResponse) => void {
   const answer = async (to: Answering): Promise<void> => {
     try {
+      if (metrics !== undefined && to.req.url?.replace(/\?.*$/s, '') === metrics.path) {
+        await answerMetrics(to, metrics)
+        return
+      }
       const route = parseRoute(to.req.url ?? '/')
       const path = route.kind === 'local' ? route.path : '/v2'
       await answerLocal(
@@ -79,4 +85,19 @@ export function createLocalHandler(
     }
   }
   return (req, res) => void answer({ req, res, progress: { bytesOut: 0 } })
+}
+
+async function answerMetrics(to: Answering, metrics: MetricsPage): Promise<void> {
+  requireReading(to.req)
+  const type = ['Content-Type', 'text/plain; version=0.0.4; charset=utf-8']
+  sendReply(to, {
+    status: 200,
+    headers: [...type, 'Cache-Control', 'no-cache'],
+    body: await metrics.text(),
+  })
+}
+
+function requireReading({ method }: IncomingMessage): void {
+  if (method === 'GET' || method === 'HEAD') return
+  throw new RegistryError('UNSUPPORTED', undefined, { headers: { Allow: 'GET, HEAD' } })
 }

@@ -3,7 +3,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Logger } from 'pino'
 import type { Authenticator } from '../auth/authenticator.ts'
 import { RegistryError } from '../lib/errors.ts'
-import { recordAccess } from './access-log.ts'
+import { headerValues } from '../lib/header-values.ts'
+import type { Metrics } from '../observability/metrics.ts'
+import { createAccessLog, outcomeOf, recordAccess } from './access-log.ts'
 import type { Cors } from './cors.ts'
 import type { Exchange, RoutedExchange } from './exchange.ts'
 import { answerLocal, type Health } from './local.ts'
@@ -34,6 +36,7 @@ export type PipelineParts = {
   readonly isDraining: () => boolean
   readonly log: Logger
   readonly accessLog: boolean
+  readonly metrics: Metrics
 }
 
 export type RequestHandler = (
@@ -47,6 +50,7 @@ export type RequestHandler = (
  * writes errors and one that writes the access record.
  */
 export function createPipeline(parts: PipelineParts): RequestHandler {
+  const accessLog = parts.accessLog ? createAccessLog(parts.log) : undefined
   return (req, res, expectsContinue = false) => {
     const id = randomUUID()
     const exchange: Exchange = {
@@ -61,7 +65,8 @@ export function createPipeline(parts: PipelineParts): RequestHandler {
     res.on('error', (error) =>
       parts.log.debug({ err: error, requestId: exchange.id }, 'response broke'),
     )
-    if (parts.accessLog) res.on('close', () => recordAccess(exchange, parts.log))
+    parts.metrics.observeRequestStart()
+    res.on('close', () => record(exchange, parts.metrics, accessLog))
     void answer(exchange, parts)
   }
 }
@@ -116,12 +121,12 @@ async function route(exchange: Exchange, parts: PipelineParts): Promise<void> {
 function answersOptions(exchange: Exchange, found: Route): boolean {
   const { method = '' } = exchange.req
   const methods: readonly string[] = methodsOf(found)
+  if (methods.includes(method)) return false
   const allow = [...methods, 'OPTIONS'].join(', ')
   if (method === 'OPTIONS') {
     sendReply(exchange, { status: 204, headers: ['Allow', allow, ...exchange.headers()] })
     return true
   }
-  if (methods.includes(method)) return false
   throw new RegistryError('UNSUPPORTED', { method }, { headers: { Allow: allow } })
 }
 
@@ -134,14 +139,28 @@ async function pass(exchange: RoutedExchange, parts: PipelineParts): Promise<voi
 }
 
 /** Node keeps the first of several Authorization headers; a backend might keep the last. */
-function soleAuthorization({ headersDistinct }: IncomingMessage): string | undefined {
-  const values = headersDistinct['authorization'] ?? []
+function soleAuthorization(req: IncomingMessage): string | undefined {
+  const values = headerValues(req, 'authorization')
   if (values.length > 1) {
     throw new RegistryError('REQUEST_INVALID', {
       reason: 'there are several Authorization headers',
     })
   }
   return values[0]
+}
+
+/** Counts and logs an exchange whose response has closed. */
+function record(exchange: Exchange, metrics: Metrics, accessLog: Logger | undefined): void {
+  const { req, route: found, progress } = exchange
+  const outcome = outcomeOf(exchange)
+  metrics.observeRequest({
+    kind: found?.kind,
+    method: req.method ?? '',
+    ...outcome,
+    bytesIn: progress.bytesIn,
+    bytesOut: progress.bytesOut,
+  })
+  if (accessLog !== undefined) recordAccess(exchange, outcome, accessLog)
 }
 
 /** Server faults name the request, so that a user's report leads to the line in the log. */

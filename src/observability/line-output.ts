@@ -1,7 +1,8 @@
 import { write, writeSync } from 'node:fs'
-import type { DestinationStream } from 'pino'
 
-export type LineOutput = DestinationStream & {
+export type LineOutput = {
+  /** Takes one line or several, each with its end. */
+  write(lines: string): void
   /** Calls back once every line has left, or nobody will read it. */
   flush(callback: () => void): void
   /**
@@ -20,6 +21,12 @@ export type LineOutputOptions = {
   readonly onDropped: (count: number) => void
 }
 
+/**
+ * Lines wait this long for others to leave with them, up to so many bytes: a system call for each, and
+ * waking the reader for each, took as long as answering a small request.
+ */
+const gatherMs = 10
+const gatherBytes = 64 * 1024
 /** Time until a pipe that was full is tried again, doubled each time: one that is being read has room soon. */
 const firstRetryMs = 1
 const lastRetryMs = 100
@@ -30,7 +37,7 @@ const newline = 0x0a
 const nothing = Buffer.alloc(0)
 
 /**
- * Writes lines to a descriptor beside the event loop: each leaves as soon as those before it have.
+ * Writes lines to a descriptor beside the event loop, in order, a few milliseconds after they came.
  *
  * pino's own destination writes the rest at an exit in a loop that only success ends, so that a process
  * whose reader had gone never ended; and it makes a fault of a full disk, which stopped the server.
@@ -45,6 +52,7 @@ export function createLineOutput(
   /** What is being written, or is to be tried again. */
   let current: Buffer = nothing
   let isWriting = false
+  let gathering: NodeJS.Timeout | undefined
   let retry: NodeJS.Timeout | undefined
   let retryMs = firstRetryMs
   let isGone = false
@@ -81,6 +89,8 @@ export function createLineOutput(
     for (const callback of settled) callback()
   }
   const proceed = (): void => {
+    clearTimeout(gathering)
+    gathering = undefined
     while (!isWriting && retry === undefined) {
       if (isGone || !hasNext()) {
         settle()
@@ -106,7 +116,12 @@ export function createLineOutput(
     isRefused = false
     if (error === null) take(bytes)
     else onRefused(error)
-    proceed()
+    if (current.length > 0 || callbacks.length > 0) proceed()
+    else gather()
+  }
+  const gather = (): void => {
+    if (waitingBytes === 0 || waitingBytes >= gatherBytes) proceed()
+    else gathering ??= setTimeout(proceed, gatherMs).unref()
   }
   const onRefused = (error: unknown): void => {
     isRefused = !hasCode(error, 'EAGAIN')
@@ -130,15 +145,15 @@ export function createLineOutput(
   }
 
   return {
-    write(line) {
+    write(lines) {
       if (isGone) return
-      if (current.length + waitingBytes + line.length > maxWaitingBytes) {
-        dropped += 1
+      if (current.length + waitingBytes + lines.length > maxWaitingBytes) {
+        dropped += lines.split('\n').length - 1
         return
       }
-      waiting.push(line)
-      waitingBytes += line.length
-      proceed()
+      waiting.push(lines)
+      waitingBytes += lines.length
+      gather()
     },
     flush(callback) {
       callbacks.push(callback)

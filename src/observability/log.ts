@@ -13,6 +13,8 @@ export type LogSettings = {
 /** Values under these keys never reach a line, whoever logs them. */
 const secrets = ['authorization', 'password', 'secret', 'cookie', 'token', '_state']
 
+type OnDropped = LineOutputOptions['onDropped']
+
 /** Lines that wait for a reader that stands still; beyond that they are dropped, not the server. */
 const maxWaitingBytes = 8 * 1024 * 1024
 /** How long a process that ends waits for a reader of its last lines. */
@@ -21,9 +23,15 @@ const flushWithinMs = 1_000
 /** What lines are written to; without `flush` it keeps none back. */
 type Destination = DestinationStream & Partial<Pick<LineOutput, 'flush'>>
 
-/** The process's log: one line an event, JSON by default. */
-export function createLog(settings: LogSettings, destination?: Destination): Logger {
-  if (destination === undefined) return createOwnLog(settings)
+/** The log of the process on its standard output, which others' lines may join. */
+export type ProcessLog = {
+  readonly log: Logger
+  /** Takes whole lines that another process has formatted. */
+  writeLines(lines: string): void
+}
+
+/** A log: one line an event, JSON by default. */
+export function createLog(settings: LogSettings, destination: Destination): Logger {
   const base: LoggerOptions = {
     level: settings.level,
     base: settings.fields,
@@ -41,15 +49,29 @@ export function createLog(settings: LogSettings, destination?: Destination): Log
   }
 }
 
-/** That lines were dropped is said where they are missed, as soon as lines can be written again. */
-function createOwnLog(settings: LogSettings): Logger {
-  const onDropped = (count: number): void =>
+/**
+ * The process's log. That lines were dropped is said where they are missed, as soon as lines can be
+ * written again.
+ */
+export function openLog(settings: LogSettings): ProcessLog {
+  return openLogOn(settings, openStandardOutput)
+}
+
+/** The log of a worker, whose standard output its parent reads. */
+export function openWorkerLog(settings: LogSettings): Logger {
+  return openLogOn(settings, openSocketOutput).log
+}
+
+function openLogOn(settings: LogSettings, open: (onDropped: OnDropped) => LineOutput): ProcessLog {
+  const output = open((count) =>
     log.warn(
       { dropped: count },
       'log lines were dropped: standard output was not read, or could not be written',
-    )
-  const log = createLog(settings, openStandardOutput(onDropped))
-  return log
+    ),
+  )
+  process.on('exit', output.writeRest)
+  const log = createLog(settings, output)
+  return { log, writeLines: output.write }
 }
 
 /** Resolves once the lines of `log` have left, or nobody will read them; after a second in any case. */
@@ -78,15 +100,19 @@ function callBack(callback: () => void): void {
  * Only a pipe that this user may open anew is known not to keep the exit. A socket, a terminal or the pipe
  * of another user blocks: where its reader stands still, the process may have to be killed.
  */
-function openStandardOutput(onDropped: LineOutputOptions['onDropped']): LineOutput {
+function openStandardOutput(onDropped: OnDropped): LineOutput {
   const pipe = openUnblocked(1)
-  const output = createLineOutput(pipe ?? 1, {
+  return createLineOutput(pipe ?? 1, {
     maxWaitingBytes,
     unblocked: pipe !== undefined,
     onDropped,
   })
-  process.on('exit', output.writeRest)
-  return output
+}
+
+/** What Node gives a child for a pipe is a socket, which cannot be opened anew; Node unblocks it on use. */
+function openSocketOutput(onDropped: OnDropped): LineOutput {
+  const { fd } = process.stdout
+  return createLineOutput(fd, { maxWaitingBytes, unblocked: true, onDropped })
 }
 
 /**

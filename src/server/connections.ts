@@ -12,6 +12,8 @@ export type Connections = {
   add(socket: Duplex): void
   /** A TLS handshake begins on it; the TLS connection is added by itself once it is established. */
   secure(socket: Socket): void
+  /** How many are open, handshakes included. */
+  count(): number
   /** Calls `answer` when the answers to all earlier requests on the same connection are complete. */
   ask(request: Unfinished, answer: () => void): void
   /** What a connection is busy with; undefined between two requests. */
@@ -63,6 +65,7 @@ export function createConnections(): Connections {
         if (handshaking.get(peer) === socket) handshaking.delete(peer)
       })
     },
+    count: () => states.size + handshaking.size,
     ask(request, answer) {
       const state = states.get(request.req.socket)
       if (state === undefined) return

@@ -1,3 +1,4 @@
+import cluster from 'node:cluster'
 import { once } from 'node:events'
 import { lstat, unlink } from 'node:fs/promises'
 import { type AddressInfo, connect, type ListenOptions, type Server } from 'node:net'
@@ -5,13 +6,19 @@ import { StartupError } from '../lib/startup-error.ts'
 
 /** Listens. @throws StartupError with one line if it cannot */
 export async function listen(server: Server, options: ListenOptions): Promise<void> {
-  try {
-    if (options.path !== undefined) await removeStaleSocket(options.path)
-    await tryListen(server, options)
-  } catch (cause) {
-    if (cause instanceof StartupError) throw cause
-    throw new StartupError(`${describe(options)}: ${reasonOf(cause)}`, { cause })
-  }
+  // Not in a worker: what it takes for left behind may be what another worker just made.
+  if (!cluster.isWorker) await clearAddress(options)
+  await tryListen(server, options).catch((cause: unknown) => {
+    throw problem(options, cause)
+  })
+}
+
+/** Removes what keeps everybody from listening, for workers that are about to. @throws StartupError */
+export async function clearAddress(options: ListenOptions): Promise<void> {
+  if (options.path === undefined) return
+  await removeStaleSocket(options.path).catch((cause: unknown) => {
+    throw problem(options, cause)
+  })
 }
 
 async function tryListen(server: Server, options: ListenOptions): Promise<void> {
@@ -46,6 +53,11 @@ async function isDeserted(path: string): Promise<boolean> {
   } finally {
     socket.destroy()
   }
+}
+
+function problem(options: ListenOptions, cause: unknown): StartupError {
+  if (cause instanceof StartupError) return cause
+  return new StartupError(`${describe(options)}: ${reasonOf(cause)}`, { cause })
 }
 
 function describe({ host, port, path }: ListenOptions): string {

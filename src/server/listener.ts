@@ -32,6 +32,10 @@ export type Listener = {
   readonly url: string
   /** New handshakes use these from now on; connections that are open keep theirs. */
   replaceCertificate(options: SecureContextOptions): void
+  /** Session tickets are made and understood with these 48 bytes from now on. */
+  replaceTicketKeys(keys: Buffer): void
+  /** How many connections are open. */
+  connections(): number
   /**
    * Stops taking connections, lets requests in flight finish for at most `timeoutMs`, then closes
    * what is left. Resolves to the number of connections that had to be cut off.
@@ -52,6 +56,8 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
   const connections = createConnections()
   const server = createServer(options)
   server.maxConnections = await affordableConnections(options.maxConnections, log)
+  // A worker of a cluster would pass on what is one too many, and get it back, for as long as it is.
+  Object.assign(server, { dropMaxConnection: true }) // @types/node does not have it yet
   const refusedPeers: RefusedPeers = new WeakMap()
   answerRequests(server, connections, { ...options, refusedPeers })
   if (tls !== undefined) admitTlsPeers(server, connections, { ...options, refusedPeers })
@@ -64,6 +70,10 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
     replaceCertificate(context) {
       if (server instanceof https.Server) server.setSecureContext(context)
     },
+    replaceTicketKeys(keys) {
+      if (server instanceof https.Server) server.setTicketKeys(keys)
+    },
+    connections: connections.count,
     async drain(timeoutMs) {
       // Not `server.close`, which begins by cutting off answers that Node has not flushed yet.
       const closed = new Promise<void>((resolve) => {

@@ -44,7 +44,11 @@ export type TlsServerMaterial = {
 
 type WatchHandlers = {
   log: Logger
-  onReload: (options: SecureContextOptions, certificate: CertificateInfo) => void
+  onReload: (
+    options: SecureContextOptions,
+    certificate: CertificateInfo,
+    files: readonly FileState[],
+  ) => void
   /** `files` of the load; without it the first look counts as a change. */
   initial?: readonly FileState[]
 }
@@ -70,7 +74,7 @@ export function watchTlsServerOptions(
   const reload = async (states: readonly FileState[]): Promise<void> => {
     const { options, certificate, warnings } = await checkMaterial(tls, states)
     if (certificate.expiresAt < new Date()) throw new StartupError(warnings)
-    onReload(options, certificate)
+    onReload(options, certificate, states)
     for (const warning of warnings) log.warn(warning)
     log.info({ certificate }, 'new certificate in use')
   }

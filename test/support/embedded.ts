@@ -8,7 +8,7 @@ export type Embedded = Front & {
   readonly root: string
 }
 
-/** A whole Tidegate in this process with the registry of its own, deletion enabled, on a new folder. */
+/** A whole Tidegate with the registry of its own, deletion enabled, on a new folder. */
 export async function startEmbedded(overrides: Record<string, unknown> = {}): Promise<Embedded> {
   const directory = await mkdtempDisposable(join(tmpdir(), 'tidegate-store-'))
   const front = await startFront(undefined, {

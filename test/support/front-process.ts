@@ -11,10 +11,11 @@ export type FrontProcess = ServerProcess & {
   readonly ca: string
 }
 
-/** Tidegate as a process of its own, on a free TLS port, in front of `upstream`; for what is measured. */
+/** Tidegate as one process of its own, on a free TLS port, in front of `upstream`; for what is measured. */
 export async function startFrontProcess(
   upstream: string,
   config: string = '',
+  workers: number = 1,
 ): Promise<FrontProcess> {
   const directory = await mkdtempDisposable(join(tmpdir(), 'tidegate-'))
   const path = (name: string): string => join(directory.path, name)
@@ -23,7 +24,7 @@ export async function startFrontProcess(
   const tls = `{certificate: ${path('server.crt')}, key: ${path('server.key')}}`
   await writeFile(
     path('config.yml'),
-    `version: 0.1\nhttp: {addr: '127.0.0.1:0', tls: ${tls}}\nupstream: {url: '${upstream}'}\n${config}`,
+    `version: 0.1\nworkers: ${workers}\nhttp: {addr: '127.0.0.1:0', tls: ${tls}}\nupstream: {url: '${upstream}'}\n${config}`,
   )
   const server = await startServerProcess(path('config.yml'))
   return {

@@ -3,9 +3,12 @@ import { mkdtempDisposable, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pino } from 'pino'
+import { stringify } from 'yaml'
 import { startApp } from '../../src/app.ts'
 import { loadConfig } from '../../src/config/load.ts'
+import { createMetrics } from '../../src/observability/metrics.ts'
 import { createAuthority, generateKey, issueServerCertificate } from '../../src/tls/authority.ts'
+import { startServerProcess } from './server-process.ts'
 
 export type Front = AsyncDisposable & {
   readonly url: URL
@@ -25,7 +28,15 @@ const server = issueServerCertificate(
 )
 const serverKey = server.key.export({ type: 'pkcs8', format: 'pem' })
 
-/** A whole Tidegate in this process, on a free TLS port, in front of `upstream`, or with its own store. */
+/**
+ * Set to a number, as `npm run test:workers` does, it makes every front of tests that many worker
+ * processes instead of a part of this process.
+ */
+const workers = process.env['TIDEGATE_TEST_WORKERS']
+
+type Started = Pick<Front, 'url' | 'lines' | 'stop'>
+
+/** A whole Tidegate on a free TLS port, in front of `upstream`, or with its own store. */
 export async function startFront(
   upstream: string | undefined,
   overrides: Record<string, unknown> = {},
@@ -35,24 +46,52 @@ export async function startFront(
   const key = join(directory.path, 'server.key')
   await writeFile(certificate, server.certificate)
   await writeFile(key, serverKey)
-  const { config } = await loadConfig({
-    env: {},
-    overrides: {
-      'http.addr': '127.0.0.1:0',
-      'http.tls': { certificate, key },
-      'upstream.url': upstream,
-      ...overrides,
-    },
-  })
-  const lines: Record<string, unknown>[] = []
-  const log = pino({ level: 'debug' }, { write: (line) => void lines.push(JSON.parse(line)) })
-  const app = await startApp(config, log)
-  const url = new URL(app.url)
+  const settings = {
+    'http.addr': '127.0.0.1:0',
+    'http.tls': { certificate, key },
+    ...(upstream !== undefined && { 'upstream.url': upstream }),
+    ...overrides,
+  }
+  const start = workers === undefined ? startHere : startProcesses
+  const started = await start(settings, directory.path)
   const stop = async (): Promise<void> => {
-    await app.stop()
+    await started.stop()
     await directory.remove()
   }
-  return { url, port: Number(url.port), ca, lines, stop, [Symbol.asyncDispose]: stop }
+  return { ...started, port: Number(started.url.port), ca, stop, [Symbol.asyncDispose]: stop }
+}
+
+async function startHere(settings: Record<string, unknown>): Promise<Started> {
+  const { config } = await loadConfig({ env: {}, overrides: settings })
+  const lines: Record<string, unknown>[] = []
+  const log = pino({ level: 'debug' }, { write: (line) => void lines.push(JSON.parse(line)) })
+  const app = await startApp(config, { log, metrics: createMetrics() })
+  return { url: new URL(app.url), lines, stop: app.stop }
+}
+
+async function startProcesses(settings: Record<string, unknown>, folder: string): Promise<Started> {
+  const file = join(folder, 'config.yml')
+  const document = nested({ version: '0.1', workers, 'log.level': 'debug', ...settings })
+  await writeFile(file, stringify(document))
+  const { url, lines, stop } = await startServerProcess(file)
+  return { url, lines, stop: async () => void (await stop()) }
+}
+
+/** Settings by dotted path as the sections of a configuration file. */
+function nested(settings: Record<string, unknown>): Record<string, unknown> {
+  const root: Record<string, unknown> = {}
+  for (const [path, value] of Object.entries(settings)) {
+    if (value === undefined) continue
+    const keys = path.split('.')
+    const last = keys.pop() ?? ''
+    let section = root
+    for (const key of keys) {
+      section[key] ??= {}
+      section = section[key] as Record<string, unknown> // no test sets a key and another below it
+    }
+    section[last] = value
+  }
+  return root
 }
 
 /** Certificate and key of the test server, for an upstream that speaks TLS too. */

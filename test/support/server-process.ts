@@ -8,6 +8,7 @@ export type LogLine = Readonly<Record<string, unknown>>
 
 export type ServerProcess = AsyncDisposable & {
   readonly pid: number
+  readonly url: URL
   readonly port: number
   /** Every line that it logged so far. */
   readonly lines: readonly LogLine[]
@@ -29,7 +30,10 @@ export type ServerProcess = AsyncDisposable & {
   kill(): Promise<void>
 }
 
-/** `tidegate serve` as a process of its own, once it listens; `wrapper` is a command line before it. */
+/**
+ * `tidegate serve` once it listens, as a process of its own with as many workers as the file says;
+ * `wrapper` is a command line before it.
+ */
 export async function startServerProcess(
   configFile: string,
   wrapper: readonly string[] = [],
@@ -38,17 +42,17 @@ export async function startServerProcess(
   const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] })
   const exited = once(child, 'exit')
   const lines: LogLine[] = []
-  const listening = Promise.withResolvers<number>()
+  const listening = Promise.withResolvers<URL>()
   createInterface({ input: child.stdout }).on('line', (text) => {
     const line: LogLine = JSON.parse(text)
     lines.push(line)
-    if (line['msg'] === 'listening') listening.resolve(Number(new URL(String(line['url'])).port))
+    if (line['msg'] === 'listening') listening.resolve(new URL(String(line['url'])))
   })
   exited.then(
     () => listening.reject(new Error('it ended before it listened')),
     (error) => listening.reject(error),
   )
-  const port = await listening.promise
+  const url = await listening.promise
   const end = async (signal: NodeJS.Signals): Promise<number | null> => {
     child.kill(signal)
     const [code] = await exited
@@ -57,7 +61,8 @@ export async function startServerProcess(
   const kill = async (): Promise<void> => void (await end('SIGKILL'))
   return {
     pid: Number(child.pid),
-    port,
+    url,
+    port: Number(url.port),
     lines,
     ...measuresOf(Number(child.pid)),
     stop: () => end('SIGTERM'),

@@ -16,6 +16,8 @@ export type StoreProcessOptions = {
   readonly storage?: string
   /** YAML of further keys under `http`, e.g. `draintimeout: 5s`. */
   readonly http?: string
+  /** How many processes serve. */
+  readonly workers?: number
   /** A command line that runs the server, e.g. of a tracer. */
   readonly wrapper?: readonly string[]
 }
@@ -26,11 +28,12 @@ export type StoreProcessOptions = {
  */
 export async function startStoreProcess(
   root: string,
-  { filesystem = '', storage = '', http = '', wrapper = [] }: StoreProcessOptions = {},
+  { filesystem = '', storage = '', http = '', workers = 1, wrapper = [] }: StoreProcessOptions = {},
 ): Promise<StoreProcess> {
   const directory = await mkdtempDisposable(join(tmpdir(), 'tidegate-'))
   const configFile = join(directory.path, 'config.yml')
   const config = `version: 0.1
+workers: ${workers}
 http: {addr: '127.0.0.1:0', ${http}}
 storage: {filesystem: {rootdirectory: '${root}', ${filesystem}}, delete: {enabled: true}, ${storage}}
 `

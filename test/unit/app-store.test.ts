@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import test from 'ava'
 import { pino } from 'pino'
-import { checkApp } from '../../src/app.ts'
+import { checkApp } from '../../src/app-parts.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { startEmbedded } from '../support/embedded.ts'
 

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import test, { type ExecutionContext } from 'ava'
 import { openHtpasswdAuthenticator } from '../../../src/auth/htpasswd.ts'
+import { createPasswordVerifier } from '../../../src/auth/password-verifier.ts'
 import { captureLog } from './captured-log.ts'
 
 const secret = '{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ='
@@ -11,10 +12,12 @@ const other = '{SHA}00hq6RNueFa8QiEjhep5cJRHWAI=' // Hello world!
 
 async function openAt(path: string) {
   const { log, lines } = captureLog()
+  const verifier = createPasswordVerifier({ log })
   const authenticator = await openHtpasswdAuthenticator({
     path,
     realm: 'R',
     log,
+    verifier,
     watchIntervalMs: 10,
   })
   const lets = (user: string, password: string): Promise<boolean> => {
@@ -26,7 +29,15 @@ async function openAt(path: string) {
   }
   const messages = (): string[] =>
     lines.map(({ msg }) => msg).filter((msg) => msg.startsWith('htpasswd'))
-  return { lets, lines, messages, [Symbol.asyncDispose]: authenticator[Symbol.asyncDispose] }
+  return {
+    lets,
+    lines,
+    messages,
+    async [Symbol.asyncDispose]() {
+      await authenticator[Symbol.asyncDispose]()
+      await verifier[Symbol.asyncDispose]()
+    },
+  }
 }
 
 /** Waits for the condition; the test's own time limit is what ends a wait in vain. */

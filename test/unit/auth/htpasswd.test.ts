@@ -7,6 +7,7 @@ import fc from 'fast-check'
 import type { Authenticator } from '../../../src/auth/authenticator.ts'
 import { openHtpasswdAuthenticator } from '../../../src/auth/htpasswd.ts'
 import { hashPassword } from '../../../src/auth/password-hash.ts'
+import { createPasswordVerifier } from '../../../src/auth/password-verifier.ts'
 import { startVerifierWorker } from '../../../src/auth/verifier-threads.ts'
 import { RegistryError } from '../../../src/lib/errors.ts'
 import { StartupError } from '../../../src/lib/startup-error.ts'
@@ -32,15 +33,18 @@ async function openFixture(lines: string, start = startVerifierWorker) {
     start().on('message', () => {
       count.hashes++
     })
-  const authenticator = await openHtpasswdAuthenticator({ path, realm: 'R', log, startWorker })
+  const verifier = createPasswordVerifier({ log, startWorker })
+  const authenticator = await openHtpasswdAuthenticator({ path, realm: 'R', log, verifier })
   return {
     path,
     authenticator,
+    verifier,
     count,
     logged,
     logText: text,
     async [Symbol.asyncDispose]() {
       await authenticator[Symbol.asyncDispose]()
+      await verifier[Symbol.asyncDispose]()
       await dir[Symbol.asyncDispose]()
     },
   }
@@ -49,6 +53,7 @@ async function openFixture(lines: string, start = startVerifierWorker) {
 test('a missing file, a folder and a file without a usable user refuse to start, in one line', async (t) => {
   await using dir = await mkdtempDisposable(join(tmpdir(), 'tidegate-auth-'))
   const { log, lines } = captureLog()
+  await using verifier = createPasswordVerifier({ log })
   const file = async (name: string, content: string): Promise<string> => {
     await writeFile(join(dir.path, name), content, 'latin1')
     return join(dir.path, name)
@@ -69,10 +74,13 @@ test('a missing file, a folder and a file without a usable user refuse to start,
     ],
   ]
   for (const [path, why, remedy] of cases) {
-    const error = await t.throwsAsync(openHtpasswdAuthenticator({ path, realm: 'R', log }), {
-      instanceOf: StartupError,
-      message: why,
-    })
+    const error = await t.throwsAsync(
+      openHtpasswdAuthenticator({ path, realm: 'R', log, verifier }),
+      {
+        instanceOf: StartupError,
+        message: why,
+      },
+    )
     t.is(error.problems.length, 1)
     t.false(error.message.includes('\n') || error.message.includes('hunter2'))
     t.true(error.message.includes(`${path}: `))
@@ -88,7 +96,8 @@ testUnlessRoot('an unreadable file refuses to start', async (t) => {
   await writeFile(path, `alice:${sha}`)
   await chmod(path, 0)
   const { log } = captureLog()
-  await t.throwsAsync(openHtpasswdAuthenticator({ path, realm: 'R', log }), {
+  await using verifier = createPasswordVerifier({ log })
+  await t.throwsAsync(openHtpasswdAuthenticator({ path, realm: 'R', log, verifier }), {
     instanceOf: StartupError,
     message: /may not read the file; let uid \d+ read it/,
   })
@@ -209,6 +218,31 @@ test('a wrong password for a cheaper hash than most costs what a stranger costs 
   }
 })
 
+test('a stranger with the password of the dummy hash costs a verification every time', async (t) => {
+  await using fixture = await openFixture(`alice:${sha}\nbob:${hashPassword('secret', 4)}\n`)
+  const { authenticator, count } = fixture
+  for (const user of ['alice', 'bob']) {
+    await login(authenticator, user, 'secret')
+    count.hashes = 0
+    for (const hashes of [1, 2]) {
+      await t.throwsAsync(login(authenticator, 'stranger', 'secret'), { code: 'UNAUTHORIZED' })
+      t.is(count.hashes, hashes)
+    }
+  }
+})
+
+test('two authenticators with one verifier hash a login once, and let nobody in for the other', async (t) => {
+  await using first = await openFixture(`alice:${sha}\n`)
+  const { log } = captureLog()
+  const { path, verifier, count } = first
+  await using second = await openHtpasswdAuthenticator({ path, realm: 'R', log, verifier })
+  await login(first.authenticator, 'alice', 'secret')
+  t.like(await login(second, 'alice', 'secret'), { name: 'alice' })
+  t.is(count.hashes, 1)
+  await t.throwsAsync(login(second, 'alice', 'wrong'), { code: 'UNAUTHORIZED' })
+  await t.throwsAsync(login(second, 'bob', 'secret'), { code: 'UNAUTHORIZED' })
+})
+
 test('when the work on top fails, a wrong password is UNAUTHORIZED all the same, and logged', async (t) => {
   const startDyingOnBcrypt = (): Worker =>
     new Worker(
@@ -269,26 +303,26 @@ for (const [what, user] of bursts) {
   test(`64 wrong logins ${what} do not delay the good one that comes after them`, async (t) => {
     const stored = hashPassword('secret')
     await using fixture = await openFixture(`alice:${stored}\nbob:${stored}\n`)
-    const { authenticator, count } = fixture
+    const { authenticator, verifier, count } = fixture
     const wrong = Array.from({ length: 64 }, (_, at) =>
       t.throwsAsync(login(authenticator, user(at), `wrong ${at}`)),
     )
     await login(authenticator, 'alice', 'secret')
     // At most one in progress on each of the four threads that there can be, and its own.
     t.true(count.hashes <= 5, `${count.hashes} hashes`)
-    await authenticator[Symbol.asyncDispose]()
+    await verifier[Symbol.asyncDispose]()
     await Promise.all(wrong)
   })
 }
 
 test('more logins than can wait are told to try again, and the good one among them is served', async (t) => {
   await using fixture = await openFixture(`alice:${hashPassword('secret', 8)}\n`)
-  const { authenticator } = fixture
+  const { authenticator, verifier } = fixture
   const wrong = Array.from({ length: 300 }, (_, at) =>
     login(authenticator, `user${at}`, 'wrong').catch((error: unknown) => error),
   )
   t.like(await login(authenticator, 'alice', 'secret'), { name: 'alice' })
-  await authenticator[Symbol.asyncDispose]()
+  await verifier[Symbol.asyncDispose]()
   const errors = (await Promise.all(wrong)).filter((error) => error instanceof RegistryError)
   const refused = errors.filter(({ code }) => code === 'TOOMANYREQUESTS')
   t.true(refused.length >= 300 - 256 - 4)

@@ -235,6 +235,7 @@ test('defaults: a URL is all that an upstream needs', async (t) => {
   const { storage: _storage, catalog: _catalog, tags: _tags, ...used } = config
   t.deepEqual(used, {
     version: '0.1',
+    workers: 'auto',
     log: { level: 'info', formatter: 'json', fields: {}, accesslog: { disabled: false } },
     http: {
       addr: { port: 5000 },

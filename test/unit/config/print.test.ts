@@ -28,6 +28,7 @@ for (const [title, text] of [
   ],
   ['a size of free space', 'storage: {filesystem: {minfree: 10GiB}}'],
   ['a socket', `${UPSTREAM}http: {net: unix, addr: /run/t.sock, debug: {addr: '[::1]:0'}}`],
+  ['metrics', "http: {debug: {addr: ':1', prometheus: {enabled: on, path: /m}}}"],
   [
     'everything',
     `${UPSTREAM}  

@@ -266,6 +266,19 @@ test('upstream.tokenpaths: a warning where they have no effect', async (t) => {
   t.deepEqual((await load(upstream(defaults))).warnings, [])
 })
 
+test('metrics: off unless enabled, and never where health is', async (t) => {
+  const debug = (rest: string) => `http: {debug: {addr: ':1'${rest}}}`
+  const of = async (rest: string) => (await load(debug(rest))).config.http.debug?.prometheus
+  t.deepEqual(await of(''), { enabled: false, path: '/metrics' })
+  t.deepEqual(await of(', prometheus: {enabled: true, path: /m}'), { enabled: true, path: '/m' })
+  for (const path of ['/healthz', '/readyz', '/debug/health']) {
+    const problems = await problemsOf(debug(`, prometheus: {path: ${path}}`))
+    t.regex(problems[0] ?? '', /http\.debug\.prometheus\.path: health is asked for there/)
+  }
+  const [problem] = await problemsOf(debug(', prometheus: {path: metrics}'))
+  t.regex(problem ?? '', /expected an absolute path without query or escapes, such as \/metrics/)
+})
+
 test('a debug server on another port, address or family is fine', async (t) => {
   for (const [main, debug] of [
     [':5000', ':5001'],

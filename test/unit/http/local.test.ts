@@ -86,3 +86,30 @@ test("local: the debug listener knows health, registry:2's path for it, and noth
   }
   t.is((await request(debug, 'GET /v2/..')).status, 400)
 })
+
+test('local: metrics are served at their path to who reads, next to health', async (t) => {
+  const health = createHealth({ probe: async () => {} }, () => false)
+  const metrics = { path: '/deep/metrics', text: async () => 'up 1\n' }
+  await using debug = await startServer(createLocalHandler(health, metrics))
+  const page = await request(debug, 'GET /deep/metrics?x=1')
+  t.is(page.status, 200)
+  t.is(page.body, 'up 1\n')
+  t.deepEqual(page.headers['content-type'], ['text/plain; version=0.0.4; charset=utf-8'])
+  const head = await request(debug, 'HEAD /deep/metrics')
+  t.is(head.body, '')
+  t.deepEqual(head.headers['content-length'], ['5'])
+  const post = await request(debug, 'POST /deep/metrics')
+  t.is(post.status, 405)
+  t.deepEqual(post.headers['allow'], ['GET, HEAD'])
+  t.is((await request(debug, 'GET /healthz')).status, 200)
+  t.is((await request(debug, 'GET /metrics')).status, 404)
+})
+
+test('local: metrics that cannot be had are 500, and say nothing of why', async (t) => {
+  const health = createHealth({ probe: async () => {} }, () => false)
+  const metrics = { path: '/metrics', text: () => Promise.reject(new Error('inner')) }
+  await using debug = await startServer(createLocalHandler(health, metrics))
+  const { status, body } = await request(debug, 'GET /metrics')
+  t.is(status, 500)
+  t.false(body.includes('inner'))
+})

@@ -6,6 +6,7 @@ import { createAnonymousAuthenticator } from '../../../src/auth/authenticator.ts
 import { createCors } from '../../../src/http/cors.ts'
 import { createOriginReader } from '../../../src/http/origin.ts'
 import { type Backend, createPipeline, type PipelineParts } from '../../../src/http/pipeline.ts'
+import { createMetrics } from '../../../src/observability/metrics.ts'
 
 export type LogLine = Readonly<Record<string, unknown>>
 
@@ -61,6 +62,7 @@ export async function startPipeline(
     maxBodyBytes: undefined,
     isDraining: () => false,
     accessLog: true,
+    metrics: createMetrics(),
     ...parts,
     log: captured.log,
     backend: {

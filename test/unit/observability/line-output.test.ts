@@ -141,6 +141,7 @@ test('line output: after a line that is cut short the next begins on a line of i
     const onDropped = (count) => counts.push(count)
     const output = createLineOutput(fd, { maxWaitingBytes: 8e6, unblocked: true, onDropped })
     output.write('x'.repeat(5000) + '\\n')
+    output.flush(() => {})
     const torn = readFileSync('${path}', 'latin1').length
     truncateSync('${path}', 10)
     output.write('next\\n')

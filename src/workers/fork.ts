@@ -1,0 +1,101 @@
+import type { ChildProcess } from 'node:child_process'
+import cluster from 'node:cluster'
+import { once } from 'node:events'
+import { extname } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { type Channel, openChannel } from './channel.ts'
+import { processPort } from './process-port.ts'
+import type { PrimaryHandlers, WorkerHandlers } from './protocol.ts'
+import { createWholeLines } from './whole-lines.ts'
+
+/** How a process ended; `error` says why it never began. */
+export type Exit = {
+  readonly code: number | null
+  readonly signal: string | null
+  readonly error?: unknown
+}
+
+/** A worker process, from its start on. */
+export type WorkerProcess = {
+  readonly id: number
+  readonly pid: number | undefined
+  readonly channel: Channel<WorkerHandlers>
+  /** Resolves when it has said that it is leaving. */
+  readonly leaving: Promise<void>
+  /** Resolves when it has ended, and all that it logged has been passed on. */
+  readonly exited: Promise<Exit>
+  kill(): void
+}
+
+export type ForkOptions = {
+  /** Takes what a worker logged, as whole lines. */
+  readonly writeLines: (lines: string) => void
+  /** Answers what it asks. */
+  readonly handlers: Omit<PrimaryHandlers, 'leaving'>
+}
+
+/**
+ * Returns what starts one worker process after the other.
+ *
+ * Connections are handed to the worker that is free first: 16 opened one after the other are 8 and 8
+ * with two workers, and 7 to 9 each if left to the system (SCHED_NONE). In a burst neither is even. Here
+ * the socket that listens is the primary's, and closes with it.
+ */
+export function createForker({ writeLines, handlers }: ForkOptions): () => WorkerProcess {
+  cluster.schedulingPolicy = cluster.SCHED_RR
+  cluster.setupPrimary({
+    // From the sources this file ends in .ts, in dist in .js; tsc does not rewrite names in strings.
+    exec: fileURLToPath(new URL(`../worker${extname(import.meta.filename)}`, import.meta.url)),
+    args: [],
+    serialization: 'advanced',
+    stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+  })
+  return () => {
+    const worker = cluster.fork()
+    const { id, process: child } = worker
+    // Repeats what `exited` learns from the process; nobody listening would make it a fault.
+    worker.on('error', () => {})
+    closeWhatIsLost(child)
+    const lines = createWholeLines(writeLines)
+    child.stdout?.on('data', lines.push).on('end', lines.end)
+    const leaving = Promise.withResolvers<void>()
+    const channel = openChannel<WorkerHandlers>(processPort(child), {
+      ...handlers,
+      leaving: () => leaving.resolve(),
+    })
+    const exited = once(child, 'close').then(
+      ([code, signal]): Exit => ({ code, signal }),
+      // It never started, as where no more processes are allowed.
+      (error: unknown): Exit => ({ code: null, signal: null, error }),
+    )
+    return {
+      id,
+      pid: child.pid,
+      channel,
+      leaving: leaving.promise,
+      exited,
+      kill: () => void child.kill('SIGKILL'),
+    }
+  }
+}
+
+/**
+ * A connection that was handed to a process which dies before it takes it is kept open by `cluster`, and
+ * its client would wait for ever. One at a time is on its way, the last that was sent; to close one that
+ * has arrived, and so is closed here, does nothing.
+ */
+function closeWhatIsLost(child: ChildProcess): void {
+  const send = child.send.bind(child) as (...args: unknown[]) => boolean // whatever form it is called in
+  let last: unknown
+  child.send = (message: unknown, ...rest: unknown[]) => {
+    if (typeof rest[0] === 'object' && rest[0] !== null) last = rest[0]
+    return send(message, ...rest)
+  }
+  child.once('exit', () => {
+    if (isHandle(last)) last.close()
+  })
+}
+
+function isHandle(value: unknown): value is { close(): void } {
+  return typeof value === 'object' && value !== null && 'close' in value
+}

@@ -1,0 +1,38 @@
+import type { Attempt } from '../auth/password-verifier.ts'
+import type { Login } from '../auth/verifier-pool.ts'
+import type { Config } from '../config/schema.ts'
+import type { MetricsSnapshot } from '../observability/metrics.ts'
+
+/** What a worker needs to know; it reads no configuration of its own, so that all have the same. */
+export type StartOrder = {
+  readonly config: Config
+  /** How many there are, among which `http.maxconnections` is divided. */
+  readonly workers: number
+  /** From which all workers derive the same keys of TLS session tickets. */
+  readonly ticketSecret: Uint8Array
+}
+
+/** What the primary may ask of a worker. */
+export type WorkerHandlers = {
+  /**
+   * Listens. Resolves to the URL.
+   * @throws StartupError
+   */
+  start(order: StartOrder): Promise<string>
+  /** Drains, and ends the process. */
+  stop(): void
+  snapshot(): Promise<MetricsSnapshot>
+}
+
+/** What a worker may ask of the primary. */
+export type PrimaryHandlers = {
+  /**
+   * True when the password matches the hash.
+   * @throws RegistryError as `PasswordVerifier.verify`
+   */
+  verify(login: Login): Promise<boolean>
+  /** Somebody was found wrong. */
+  failed(attempt: Attempt): void
+  /** After a fault the worker takes no new work, and ends when what it has is done. */
+  leaving(): void
+}
