@@ -91,8 +91,10 @@ async function run(side: Side): Promise<void> {
       next += 1
       const plan = makePlan(next, side.random)
       const beganAt = performance.now()
+      const { hiccups } = side.backend
       const outcome = await visit(side.front.port, { plan, random: side.random, agent })
-      note(side, { plan, outcome, isExcused: beganAt < side.troubledUntil })
+      const isExcused = beganAt < side.troubledUntil || hiccups !== side.backend.hiccups
+      note(side, { plan, outcome, isExcused })
     }
   }
   await Promise.all([...Array.from({ length: visitors }, visitor), restartAtTimes(side)])
@@ -145,15 +147,16 @@ async function lineOf({ name, counts, restarts, front }: Side): Promise<string> 
 
 /** Waits until a side is quiet, and ends it. Returns everything that was wrong with it. */
 async function finish(side: Side): Promise<string[]> {
-  const { name, front, backend, idleFiles, warmBytes } = side
+  const { name, front, backend, warmBytes } = side
+  const isQuiet = async (): Promise<boolean> =>
+    backend.connections === 0 && (await front.openFiles()) <= side.idleFiles + mayStayOpen
   // Idle upstream connections are kept for 15 seconds.
-  for (let waited = 0; waited < 30 && backend.connections > 0; waited += 1) await delay(1000)
+  for (let waited = 0; waited < 30 && !(await isQuiet()); waited += 1) await delay(1000)
   const found = [...side.faults, ...backend.faults]
-  const files = (await front.openFiles()) - idleFiles
-  if (files > mayStayOpen) {
-    found.push(`${files} files or sockets were left open: ${await front.openTargets()}`)
+  if (!(await isQuiet())) {
+    const open = await front.openTargets()
+    found.push(`${backend.connections} upstream connections are left, and open: ${open}`)
   }
-  if (backend.connections > 0) found.push(`${backend.connections} upstream connections were left`)
   const grown = (await front.memory()) - warmBytes
   if (grown > mayGrowBytes) found.push(`grew by ${Math.round(grown / mebibyte)} MiB`)
   if ((await front.stop()) !== 0) found.push('it did not stop cleanly')

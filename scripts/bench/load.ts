@@ -16,7 +16,8 @@ export async function curl(
   { authority, clientEnv }: Workspace,
   args: readonly string[],
 ): Promise<string> {
-  const common = ['--silent', '--show-error', '--fail', '--http1.1', '--cacert', authority]
+  const quiet = ['--silent', '--show-error', '--fail', '--max-time', '300']
+  const common = [...quiet, '--http1.1', '--cacert', authority]
   const { stdout } = await execute('curl', [...common, ...args], { env: clientEnv })
   return stdout
 }

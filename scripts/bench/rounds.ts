@@ -1,16 +1,24 @@
 import type { Bench, Results, Sample } from './case.ts'
 import { formatFigures } from './format.ts'
 
-/** Returns `alternate` for that many rounds, each of which begins with another front. */
+/**
+ * Returns `alternate` for that many rounds, each of which begins with another front, and every other of
+ * which goes backwards, so that none always follows the same. Before the first, each is asked once
+ * without being measured: compilers warm up, and the first login is hashed.
+ */
 export function createAlternation(rounds: number): Bench['alternate'] {
   return async (fronts, measure) => {
     const samples = new Map<string, Sample[]>(fronts.map(({ name }) => [name, []]))
+    const take = async (front: (typeof fronts)[number]): Promise<Sample> =>
+      await measure(front).catch((cause) => {
+        throw new Error(`${front.name}: no measurement`, { cause })
+      })
+    for (const front of fronts) await take(front)
     for (let round = 0; round < rounds; round += 1) {
       const first = round % fronts.length
-      for (const front of [...fronts.slice(first), ...fronts.slice(0, first)]) {
-        const sample = await measure(front).catch((cause) => {
-          throw new Error(`${front.name}: no measurement`, { cause })
-        })
+      const turned = [...fronts.slice(first), ...fronts.slice(0, first)]
+      for (const front of round % 2 === 0 ? turned : turned.reverse()) {
+        const sample = await take(front)
         samples.get(front.name)?.push(sample)
         console.log(`  round ${round + 1}: ${front.name}: ${formatFigures(sample)}`)
       }

@@ -134,7 +134,7 @@ async function serve(
   })
   closeSync(output)
   children.add(child)
-  const exited = once(child, 'exit')
+  const exited = once(child, 'exit').finally(() => children.delete(child))
   const printed = (): string => readFileSync(log, 'utf8')
   try {
     await untilReady(child, async () => (await isOpen(port)) && printed().includes(readyText))
@@ -146,7 +146,6 @@ async function serve(
     port,
     ...treeMeasuresOf(Number(child.pid)),
     async stop() {
-      children.delete(child)
       killGroup(child)
       await exited
     },

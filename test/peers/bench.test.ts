@@ -55,14 +55,17 @@ peerTest(
     t.regex(printed, /^\| proxied download, MB\/s, vs nginx \| ≥ 1\.1× \| [0-9.,]+× \| /m)
     const { goals, cases } = JSON.parse(await readFile(json, 'utf8'))
     t.true(goals.length >= 4)
-    for (const { measured, what } of goals) t.true(measured > 0 && measured < 1e6, what)
+    // So small a stream may cost no tick of the clock that counts CPU time, on either side.
+    const timed = goals.filter(({ what }: { what: string }) => !what.includes('CPU'))
+    t.true(timed.length >= 2)
+    for (const { measured, what } of timed) t.true(measured > 0 && measured < 1e6, what)
     t.deepEqual(
       cases.map(({ name }: { name: string }) => name),
       ['proxy-download', 'small-authenticated'],
     )
     const [download, small] = cases
     t.true(download.fronts['nginx as in articles'].median['MB/s'] > 0)
-    t.true(download.fronts['http-proxy'].median['CPU s/GiB'] > 0)
+    t.true(download.fronts['http-proxy'].median['CPU s/GiB'] >= 0)
     t.is(small.fronts['docker-registry'].rounds.length, 1)
     t.true(small.fronts['tidegate, own store'].median['requests/s'] > 0)
     t.deepEqual(await readdir(folder.path), ['bench.json'])

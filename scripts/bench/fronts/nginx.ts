@@ -127,7 +127,7 @@ function configuration({
     error_log stderr;
     events { worker_connections 8192; }
     http {
-      access_log ${folder}/access.log;
+      access_log ${folder}/access.log combined buffer=64k flush=1s;
       ${temporary.join(' ')}
       ${http}
     }`
