@@ -19,8 +19,9 @@ let largeInUse = 0
  */
 export function takeLargeBuffer(): Buffer {
   if (largeInUse >= maxLarge) return Buffer.allocUnsafeSlow(smallBytes)
+  const buffer = spare.pop() ?? Buffer.allocUnsafeSlow(largeBufferBytes)
   largeInUse += 1
-  return spare.pop() ?? Buffer.allocUnsafeSlow(largeBufferBytes)
+  return buffer
 }
 
 /** Takes back a buffer that nobody reads or writes any more. */

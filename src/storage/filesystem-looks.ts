@@ -39,17 +39,16 @@ export function createLook(): (path: string) => Promise<BigIntStats | undefined>
   return (path) => (recent.get(path) ? ifPresent(lookNow(path)) : lookInThread(path))
 }
 
-/** Makes a function that tells whether a path's device is a disk of this machine; asked once for each. */
+/** Makes a function that tells whether a path's device is a disk of this machine; remembered for each. */
 function createLocalCheck(): (device: bigint, path: string) => Promise<boolean> {
-  const known = new Map<bigint, Promise<boolean>>()
+  const known = new Map<bigint, boolean>()
   return async (device, path) => {
-    const answer = known.get(device) ?? ask(path)
-    known.set(device, answer)
-    return await answer
+    const answer = known.get(device)
+    if (answer !== undefined) return answer
+    const stats = await ifPresent(statfs(path))
+    // Gone since it was looked at; the next path tells.
+    if (stats === undefined) return false
+    known.set(device, localTypes.has(stats.type))
+    return localTypes.has(stats.type)
   }
-}
-
-async function ask(path: string): Promise<boolean> {
-  const stats = await statfs(path).catch(() => undefined)
-  return stats !== undefined && localTypes.has(stats.type)
 }

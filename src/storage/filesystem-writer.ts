@@ -14,10 +14,12 @@ export type WriterOptions = {
 
 /**
  * What is written goes to the disk in the background in steps of this size, so that little is left to
- * wait for at the end: one stream of 256 MiB is stored a tenth sooner. It also bounds the page cache
- * that waits for a slow disk.
+ * wait for at the end: one stream of 256 MiB is stored a tenth sooner.
  */
 const flushBytes = 32 * 1024 * 1024
+/** Each keeps one of the threads through which every pull goes too; on a slow disk they would keep all. */
+const maxFlushes = 2
+let flushes = 0
 
 /** Appends all of `bytes` to a file, and says after each step how many bytes it was. */
 export async function writeAll(
@@ -47,12 +49,14 @@ export function createWriter({ file, stats, persistName }: WriterOptions): Store
   /** Brings what is there to the disk, without the time of its last change. Never rejects. */
   const flush = async (): Promise<void> => {
     const reached = size
+    flushes += 1
     try {
       await file.datasync()
       synced = reached
     } catch (error) {
       failure = { error }
     }
+    flushes -= 1
     flushing = undefined
   }
 
@@ -67,7 +71,7 @@ export function createWriter({ file, stats, persistName }: WriterOptions): Store
       size = Number((await file.stat({ bigint: true })).size)
       throw error
     }
-    if (size - synced >= flushBytes) flushing ??= flush()
+    if (size - synced >= flushBytes && flushes < maxFlushes) flushing ??= flush()
   }
 
   const truncate = async (to: number): Promise<void> => {
@@ -83,8 +87,12 @@ export function createWriter({ file, stats, persistName }: WriterOptions): Store
    * somebody else, would succeed over a hole. So what is in doubt goes.
    */
   const dropDoubtful = async (): Promise<void> => {
-    failure = undefined
-    await truncate(Math.min(synced, size)).catch(() => {})
+    await truncate(Math.min(synced, size)).then(
+      () => {
+        failure = undefined
+      },
+      () => {},
+    )
   }
 
   const syncContent = async (): Promise<void> => {
@@ -94,6 +102,7 @@ export function createWriter({ file, stats, persistName }: WriterOptions): Store
       if (failure !== undefined) throw failure.error
       await file.sync()
     } catch (error) {
+      failure ??= { error }
       await dropDoubtful()
       throw error
     }
