@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto'
-import { setTimeout as delay } from 'node:timers/promises'
 import type { App } from './app.ts'
 import { listenOptions, openDebugListener } from './app-listeners.ts'
 import { openParts } from './app-parts.ts'
@@ -8,13 +7,12 @@ import type { Config } from './config/schema.ts'
 import { createHealth } from './http/local.ts'
 import type { ProcessLog } from './observability/log.ts'
 import type { Metrics, MetricsSnapshot } from './observability/metrics.ts'
-import { createMetricsLedger, type MetricsLedger } from './observability/metrics-ledger.ts'
+import { affordableConnections } from './server/file-limit.ts'
 import { clearAddress } from './server/listen.ts'
 import { createForker } from './workers/fork.ts'
-import { type Supervisor, startSupervisor } from './workers/supervisor.ts'
+import { startSupervisor } from './workers/supervisor.ts'
+import { createWorkerMetrics } from './workers/worker-metrics.ts'
 
-/** A worker that is too busy to answer counts as it last did. */
-const snapshotMs = 2_000
 /** What a worker may need beyond `http.draintimeout` to end. */
 const endMs = 5_000
 
@@ -37,11 +35,13 @@ export async function startPrimary(
   const { authenticator, backend } = await openParts(config, { log, verifier, opened })
   // It was opened to be checked, and would go on to watch its file.
   await authenticator[Symbol.asyncDispose]()
+  // All that workers do not take at once waits here.
+  await affordableConnections(config.http.maxconnections, log)
   await clearAddress(listenOptions(config.http.addr))
   const supervisor = await startSupervisor({
     fork: createForker({
       writeLines,
-      handlers: { verify: verifier.verify, failed: verifier.failed },
+      handlers: { verify: verifier.verify },
     }),
     order: { config, workers, ticketSecret: randomBytes(32) },
     log,
@@ -51,14 +51,14 @@ export async function startPrimary(
 
   const state = { draining: false }
   const probe = async (): Promise<void> => {
-    if (supervisor.serving().length === 0) throw new Error('no worker process serves')
+    if (!supervisor.isServing()) throw new Error('no worker process serves')
     await backend.backend.probe()
   }
   const health = createHealth({ probe }, () => state.draining)
-  const ledger: WorkerLedger = createMetricsLedger()
+  const workerMetrics = createWorkerMetrics(supervisor.workers)
   const snapshots = async (): Promise<MetricsSnapshot[]> => [
     await metrics.snapshot(),
-    ...(await gatherSnapshots(supervisor, ledger)),
+    ...(await workerMetrics()),
   ]
   const debug = await openDebugListener(config, { log, health, snapshots })
   opened.use(backend.startUpkeep())
@@ -74,21 +74,4 @@ export async function startPrimary(
     },
     kill: supervisor.kill,
   }
-}
-
-type WorkerLedger = MetricsLedger<ReturnType<Supervisor['serving']>[number]>
-
-async function gatherSnapshots(
-  supervisor: Supervisor,
-  ledger: WorkerLedger,
-): Promise<readonly MetricsSnapshot[]> {
-  const asked = supervisor.serving().map(async (worker) => {
-    const patience = new AbortController()
-    const tooLong = delay(snapshotMs, undefined, { signal: patience.signal })
-    const asking = worker.ask('snapshot').finally(() => patience.abort())
-    const snapshot = await Promise.race([asking, tooLong]).catch(() => undefined)
-    if (snapshot !== undefined) ledger.record(worker, snapshot)
-  })
-  await Promise.all(asked)
-  return await ledger.snapshots(supervisor.serving())
 }

@@ -40,11 +40,7 @@ export async function openUpstream({ http, upstream }: Config): Promise<OpenBack
     timeouts: { ...upstream.timeouts, idle: http.timeouts.idle },
   })
   return {
-    backend: {
-      handle: ({ origin, headers, ...exchange }) =>
-        relay.forward({ ...exchange, ...origin, ownHeaders: headers }),
-      probe: relay.probe,
-    },
+    backend: { handle: relay.forward, probe: relay.probe },
     startUpkeep: () => undefined,
     [Symbol.dispose]: relay.close,
   }

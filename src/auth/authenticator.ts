@@ -20,8 +20,9 @@ export type Authenticator = AsyncDisposable & {
 
 /** The authenticator of a server without `auth`: there is nothing to check, everybody is anonymous. */
 export function createAnonymousAuthenticator(): Authenticator {
+  const anonymous = Promise.resolve<Principal>({ kind: 'anonymous' })
   return {
-    authenticate: async () => ({ kind: 'anonymous' }),
+    authenticate: () => anonymous,
     async [Symbol.asyncDispose]() {},
   }
 }

@@ -77,7 +77,6 @@ export async function openHtpasswdAuthenticator({
         memory.remember(authorization, { principal, hash })
         return principal
       }
-      verifier.failed({ client, user: credentials.user })
     }
     const user = credentials && printableName(credentials.user)
     log.warn({ user, client }, 'authentication failed')
@@ -116,8 +115,8 @@ async function verifyWithoutTelling({
   }
   if (await verifier.verify({ ...login, hash: stored.text })) return true
   if (stored.estimatedMs < dummy.estimatedMs) {
-    // If there is no room for it, the answer is known all the same, and is to be counted and logged.
-    await verifier.verify(inVain).catch(() => false)
+    // If there is no room for it, the answer is known all the same, and is to be logged.
+    await verifier.verify({ ...inVain, isCounted: true }).catch(() => false)
   }
   return false
 }

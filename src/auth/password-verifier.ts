@@ -10,17 +10,13 @@ import { createVerifierPool, type Login } from './verifier-pool.ts'
 export type PasswordVerifier = AsyncDisposable & {
   /**
    * True when the password matches the hash. Of equal claims only the first costs a verification,
-   * while it is in progress and, if it was right, for minutes after.
+   * while it is in progress and, if it was right, for minutes after. After a wrong one the next logins of
+   * this client, as this user or another, wait behind those of others.
    * @throws RegistryError TOOMANYREQUESTS when too many wait and this one would be served last
    * @throws RegistryError UNAVAILABLE when closed meanwhile
    */
   verify(login: Login): Promise<boolean>
-  /** Lets the next logins of this client, as this user or another, wait behind those of others. */
-  failed(attempt: Attempt): void
 }
-
-/** Who tried to log in, from where. */
-export type Attempt = Pick<Login, 'client' | 'user'>
 
 type VerifierOptions = {
   log: Logger
@@ -57,8 +53,11 @@ export function createPasswordVerifier({
   }
 
   return {
-    verify: (login) => memory.check(login, () => verify(login)),
-    failed: failures.failed,
+    async verify(login) {
+      const isRight = await memory.check(login, () => verify(login))
+      if (!isRight && !login.isCounted) failures.failed(login)
+      return isRight
+    },
     [Symbol.asyncDispose]: () => pool[Symbol.asyncDispose](),
   }
 }

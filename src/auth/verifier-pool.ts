@@ -8,7 +8,12 @@ import { createVerifierThreads, startVerifierWorker } from './verifier-threads.t
 import type { Verification } from './verifier-worker.ts'
 
 /** A password to check, and who sent it. */
-export type Login = Verification & { readonly client: string; readonly user: string }
+export type Login = Verification & {
+  readonly client: string
+  readonly user: string
+  /** That it is wrong is known, and counts no second time. */
+  readonly isCounted?: boolean
+}
 
 export type VerifierPool = AsyncDisposable & {
   /**

@@ -144,7 +144,7 @@ export const http = z.preprocess(
     maxconnections: count
       .prefault('10000')
       .describe(
-        'Connections that may be open at once; more are closed as they come. Each needs a file descriptor, and a second one while it transfers.',
+        'Connections that may be open at once; more are closed as they come. Each needs a file descriptor, and a second one while it transfers. With several `workers` approximate: each closes what goes beyond twice its share.',
       ),
     timeouts: section({
       headers: timeLimit.prefault('20s').describe('Time a client has to send its request headers.'),

@@ -13,7 +13,7 @@ export type LineOutput = {
 }
 
 export type LineOutputOptions = {
-  /** Lines that would wait beyond this are dropped. */
+  /** Lines that would wait beyond this are dropped; about so many, since a letter counts as one byte. */
   readonly maxWaitingBytes: number
   /** The descriptor never keeps its writer, as a file or a pipe opened with O_NONBLOCK. */
   readonly unblocked?: boolean
@@ -23,7 +23,8 @@ export type LineOutputOptions = {
 
 /**
  * Lines wait this long for others to leave with them, up to so many bytes: a system call for each, and
- * waking the reader for each, took as long as answering a small request.
+ * waking the reader for each, took as long as answering a small request. A process that is killed (SIGKILL)
+ * takes those of the last ten milliseconds with it.
  */
 const gatherMs = 10
 const gatherBytes = 64 * 1024

@@ -1,3 +1,4 @@
+import { dirname } from 'node:path/posix'
 import { mapOrdered } from '../lib/map-ordered.ts'
 import type { RepoName } from '../lib/names.ts'
 import { createSizedCache } from '../lib/sized-cache.ts'
@@ -35,7 +36,16 @@ export function createCatalog({ driver }: { readonly driver: StorageDriver }): C
     // `_manifests` and its like are no component of a name, so the grammar keeps us out of them.
     const name = storedRepository(isBelow ? key.slice(0, -1) : key)
     if (name === undefined) return undefined
-    return { name, inside: isBelow ? await keysIn(name) : await hasManifest(name) }
+    const inside = isBelow ? await keysIn(name) : await hasManifest(name)
+    if (inside === false || (inside !== true && inside.length === 0))
+      await requireNoBrokenLink(name)
+    return { name, inside }
+  }
+
+  /** A link to a disk that has gone leaves the folder it is in as it was, but not to be listed. */
+  const requireNoBrokenLink = async (name: RepoName): Promise<void> => {
+    const folder = repository(name)
+    if ((await driver.stat(folder)) === undefined) await driver.list(dirname(folder))
   }
 
   async function* walk(

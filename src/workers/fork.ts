@@ -1,6 +1,5 @@
 import type { ChildProcess } from 'node:child_process'
-import cluster from 'node:cluster'
-import { once } from 'node:events'
+import cluster, { type Worker } from 'node:cluster'
 import { extname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type Channel, openChannel } from './channel.ts'
@@ -53,8 +52,6 @@ export function createForker({ writeLines, handlers }: ForkOptions): () => Worke
   return () => {
     const worker = cluster.fork()
     const { id, process: child } = worker
-    // Repeats what `exited` learns from the process; nobody listening would make it a fault.
-    worker.on('error', () => {})
     closeWhatIsLost(child)
     const lines = createWholeLines(writeLines)
     child.stdout?.on('data', lines.push).on('end', lines.end)
@@ -63,37 +60,55 @@ export function createForker({ writeLines, handlers }: ForkOptions): () => Worke
       ...handlers,
       leaving: () => leaving.resolve(),
     })
-    const exited = once(child, 'close').then(
-      ([code, signal]): Exit => ({ code, signal }),
-      // It never started, as where no more processes are allowed.
-      (error: unknown): Exit => ({ code: null, signal: null, error }),
-    )
     return {
       id,
       pid: child.pid,
       channel,
       leaving: leaving.promise,
-      exited,
+      exited: exitOf(worker),
       kill: () => void child.kill('SIGKILL'),
     }
   }
 }
 
+/** Resolves when a process has ended, and all that it wrote has been read. */
+function exitOf(worker: Worker): Promise<Exit> {
+  const { promise, resolve } = Promise.withResolvers<Exit>()
+  const { process: child } = worker
+  child.once('close', (code, signal) => resolve({ code, signal }))
+  worker.on('error', (error) => {
+    // It never started, as where no more processes are allowed. Else it lives, or its end follows: what
+    // `cluster` could not send it is an error too.
+    if (child.pid === undefined) resolve({ code: null, signal: null, error })
+  })
+  return promise
+}
+
 /**
  * A connection that was handed to a process which dies before it takes it is kept open by `cluster`, and
- * its client would wait for ever. One at a time is on its way, the last that was sent; to close one that
- * has arrived, and so is closed here, does nothing.
+ * its client would wait for ever. One at a time is on its way, the last that was sent. Once answered for
+ * it is no longer ours to close: one that a worker does not take, because it drains, goes to another.
  */
 function closeWhatIsLost(child: ChildProcess): void {
-  const send = child.send.bind(child) as (...args: unknown[]) => boolean // whatever form it is called in
+  // A process that never started is sent nothing.
+  const send = child.send?.bind(child) as ((...args: unknown[]) => boolean) | undefined // however it is called
+  if (send === undefined) return
   let last: unknown
   child.send = (message: unknown, ...rest: unknown[]) => {
     if (typeof rest[0] === 'object' && rest[0] !== null) last = rest[0]
     return send(message, ...rest)
   }
+  // Before the listener of `cluster`, which sends the next one at once.
+  child.prependListener('internalMessage', (message: unknown) => {
+    if (isAnswer(message)) last = undefined
+  })
   child.once('exit', () => {
     if (isHandle(last)) last.close()
   })
+}
+
+function isAnswer(message: unknown): boolean {
+  return typeof message === 'object' && message !== null && 'ack' in message
 }
 
 function isHandle(value: unknown): value is { close(): void } {

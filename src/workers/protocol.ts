@@ -1,4 +1,3 @@
-import type { Attempt } from '../auth/password-verifier.ts'
 import type { Login } from '../auth/verifier-pool.ts'
 import type { Config } from '../config/schema.ts'
 import type { MetricsSnapshot } from '../observability/metrics.ts'
@@ -6,7 +5,7 @@ import type { MetricsSnapshot } from '../observability/metrics.ts'
 /** What a worker needs to know; it reads no configuration of its own, so that all have the same. */
 export type StartOrder = {
   readonly config: Config
-  /** How many there are, among which `http.maxconnections` is divided. */
+  /** How many there are, which share `http.maxconnections`. */
   readonly workers: number
   /** From which all workers derive the same keys of TLS session tickets. */
   readonly ticketSecret: Uint8Array
@@ -22,6 +21,8 @@ export type WorkerHandlers = {
   /** Drains, and ends the process. */
   stop(): void
   snapshot(): Promise<MetricsSnapshot>
+  /** Answered by whoever does not hang. */
+  ping(): void
 }
 
 /** What a worker may ask of the primary. */
@@ -31,8 +32,6 @@ export type PrimaryHandlers = {
    * @throws RegistryError as `PasswordVerifier.verify`
    */
   verify(login: Login): Promise<boolean>
-  /** Somebody was found wrong. */
-  failed(attempt: Attempt): void
   /** After a fault the worker takes no new work, and ends when what it has is done. */
   leaving(): void
 }

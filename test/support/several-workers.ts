@@ -36,6 +36,8 @@ export type SeveralWorkers = ServerProcess & {
   readonly configFile: string
   /** Process ids of the workers that are there now. */
   workerPids(): Promise<number[]>
+  /** What `/metrics` of the debug address says, added up by name. */
+  metric(name: string): Promise<number>
   /** Asks over a connection of its own, and waits for the line in the log. */
   ask(sending: Sending): Promise<Answer>
   /** Clients on as many different workers, each after one request; they try to resume `session`. */
@@ -48,6 +50,10 @@ type Options = {
   readonly config?: string
   /** Further keys of `http`, in the same way. */
   readonly http?: string
+  /** What further files hold, by their names in its folder. */
+  readonly files?: Readonly<Record<string, string>>
+  /** A command line before that of the server. */
+  readonly wrapper?: readonly string[]
 }
 
 /** Tidegate over TLS as a primary with workers of its own, two unless told otherwise. */
@@ -55,25 +61,29 @@ export async function startSeveralWorkers({
   workers = 2,
   config = 'auth: none\nstorage: {filesystem: {rootdirectory: FOLDER/store}}\n',
   http = '',
+  files = {},
+  wrapper = [],
 }: Options = {}): Promise<SeveralWorkers> {
   const directory = await mkdtempDisposable(join(tmpdir(), 'tidegate-'))
   const folder = directory.path
   const configFile = join(folder, 'config.yml')
   await writeFile(join(folder, 'server.crt'), serverPair.cert)
   await writeFile(join(folder, 'server.key'), serverPair.key)
+  for (const [name, content] of Object.entries(files)) await writeFile(join(folder, name), content)
   const tls = 'tls: {certificate: FOLDER/server.crt, key: FOLDER/server.key}'
   const text = `version: 0.1
 workers: ${workers}
 http: {addr: '127.0.0.1:0', ${tls}, ${http}}
 ${config}`
   await writeFile(configFile, text.replaceAll('FOLDER', folder))
-  const server = await startServerProcess(configFile)
+  const server = await startServerProcess(configFile, wrapper)
   const talk = createTalk(server)
   return {
     ...server,
     folder,
     configFile,
     workerPids: () => childrenOf(server.pid),
+    metric: (name) => readMetric(server, name),
     ask: talk.ask,
     connect: talk.connect,
     async [Symbol.asyncDispose]() {
@@ -137,6 +147,19 @@ function createTalk(server: ServerProcess): Pick<SeveralWorkers, 'ask' | 'connec
   }
 }
 
+async function readMetric({ lines }: ServerProcess, name: string): Promise<number> {
+  const debug = lines.find(({ msg }) => msg === 'debug server listening')?.['url']
+  const text = await (await fetch(`${debug}/metrics`)).text()
+  const samples = text.matchAll(new RegExp(`^${name}(?:\\{.*\\})? ([0-9.e+]+)$`, 'gm'))
+  return samples.reduce((sum, [, value]) => sum + Number(value), 0)
+}
+
+/** What must be there; as a process id, `undefined` would be our own group's. */
+export function present<T>(value: T | undefined): T {
+  if (value === undefined) throw new Error('it is missing')
+  return value
+}
+
 /** What `look` finds, as soon as it finds something. */
 export async function until<T>(look: () => T | Promise<T>): Promise<NonNullable<T>> {
   for (;;) {
@@ -159,7 +182,8 @@ function killIfThere(pid: number): void {
   if (isThere(pid)) process.kill(pid, 'SIGKILL')
 }
 
-async function childrenOf(pid: number): Promise<number[]> {
+/** Process ids of the children of a process, in the order of their start. */
+export async function childrenOf(pid: number): Promise<number[]> {
   const text = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '')
   return text.split(' ').filter(Boolean).map(Number)
 }

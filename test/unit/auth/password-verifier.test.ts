@@ -3,6 +3,7 @@ import { Worker } from 'node:worker_threads'
 import test from 'ava'
 import { hashPassword } from '../../../src/auth/password-hash.ts'
 import { createPasswordVerifier } from '../../../src/auth/password-verifier.ts'
+import type { Login } from '../../../src/auth/verifier-pool.ts'
 import { startVerifierWorker } from '../../../src/auth/verifier-threads.ts'
 import { createMetrics } from '../../../src/observability/metrics.ts'
 import { captureLog } from './captured-log.ts'
@@ -84,19 +85,33 @@ test('equal claims in flight share one hash, right or wrong', async (t) => {
   t.is(count.hashes, 2)
 })
 
-test('who failed waits behind who did not, though they came later', async (t) => {
+/** Who ends in which order: the client of many wrong logins, and another that comes before it. */
+async function endsAfterWrong(repeated: Partial<Login>): Promise<string[]> {
   await using fixture = createFixture()
   const { verifier } = fixture
   const hash = hashPassword('secret', 8)
-  for (let left = 20; left > 0; left--) verifier.failed({ client: '192.0.2.1', user: 'mallory' })
+  for (let left = 20; left > 0; left--) {
+    const wrong = { ...login, user: 'mallory', password: 'wrong' }
+    await verifier.verify({ ...wrong, ...repeated })
+  }
   const ended: string[] = []
   const verify = async (client: string, at: number): Promise<void> => {
-    await verifier.verify({ user: 'mallory', client, password: `wrong ${at}`, hash })
+    await verifier.verify({ user: 'mallory', client, password: `wrong ${at}`, hash, ...repeated })
     ended.push(client)
   }
   const good = Array.from({ length: 4 }, (_, at) => verify('192.0.2.2', at))
   const suspect = Array.from({ length: 20 }, (_, at) => verify('192.0.2.1', 100 + at))
   await Promise.all([...good, ...suspect])
+  return ended
+}
+
+test('who was found wrong waits behind who was not, though they came later', async (t) => {
+  const ended = await endsAfterWrong({})
   // Newest first, the suspect ones would all have ended before.
   t.true(ended.lastIndexOf('192.0.2.2') < 10, ended.join())
+})
+
+test('what is verified in vain, because it is wrong already, counts no second time', async (t) => {
+  const ended = await endsAfterWrong({ isCounted: true })
+  t.true(ended.lastIndexOf('192.0.2.2') >= 10, ended.join())
 })

@@ -72,8 +72,8 @@ test('ranges: whatever a header says, a range lies within the representation', (
   fc.assert(
     fc.property(fc.oneof(fc.string(), fc.stringMatching(/^bytes=[-0-9,]*$/)), (value) => {
       const range = parseByteRange(value, 100)
-      if (typeof range !== 'object') return
-      t.true(range.first >= 0 && range.first <= range.last && range.last < 100, value)
+      if (typeof range !== 'object') t.pass()
+      else t.true(range.first >= 0 && range.first <= range.last && range.last < 100, value)
     }),
   )
 })

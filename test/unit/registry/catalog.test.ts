@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from 'node:fs/promises'
+import { mkdir, rename, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import test from 'ava'
@@ -67,6 +67,24 @@ test('catalog: what came or went is noticed although listings are remembered', a
   t.deepEqual(await names(), ['a', 'team/b', 'team/b/deep', 'team/c', 'z'])
   await store.driver.remove(`${repositoriesRoot}/team`, { durable: false })
   t.deepEqual(await names(), ['a', 'z'])
+})
+
+test('catalog: a disk that has gone is an error also for listings that are remembered', async (t) => {
+  await using store = await openStore()
+  await add(store, 'here', 'away')
+  const [folder, disk] = [join(store.root, repositoriesRoot, 'away'), join(store.root, 'disk')]
+  await rename(folder, disk)
+  await symlink(disk, folder)
+  await sleep(settledMs)
+  const names = async (after?: string) =>
+    (await store.catalog.list({ limit: undefined, after })).entries.map(String)
+  t.deepEqual(await names(), ['away', 'here'])
+  await rename(disk, `${disk}-unmounted`)
+  for (const after of [undefined, 'away']) {
+    await t.throwsAsync(names(after), { message: /a disk that is not mounted/ })
+  }
+  await rename(`${disk}-unmounted`, disk)
+  t.deepEqual(await names(), ['away', 'here'])
 })
 
 test('catalog: folders that cannot be repositories, and what is below them, are passed by', async (t) => {
