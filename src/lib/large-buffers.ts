@@ -1,5 +1,5 @@
 /**
- * How much of a body goes between a client and the disk at once. Each piece wakes other threads and the
+ * How much of a body goes between a client and the disk, or from an upstream to a client, at once. Each piece wakes other threads and the
  * loop again, whatever its size: with 1 MiB a push takes a seventh less time than with 256 KiB, and a
  * pull a fifth less CPU.
  */

@@ -1,7 +1,7 @@
 import { RegistryError } from '../lib/errors.ts'
 import { type BodyWriter, createBodyWriter, type RequestFraming } from './body-writer.ts'
 import type { ResponseHead } from './response-head.ts'
-import { createResponseReader } from './response-reader.ts'
+import { createResponseReader, type ResponseSink } from './response-reader.ts'
 import { openUpstreamSocket, type UpstreamSocket, type UpstreamTarget } from './upstream-socket.ts'
 
 export type RequestHead = {
@@ -47,7 +47,8 @@ export type ConnectionEvents = {
 
 type Exchange = {
   readonly listener: ResponseListener
-  readonly body: BodyWriter
+  /** Absent for a request without a body, as most are. */
+  readonly body: BodyWriter | undefined
   requestDone: boolean
   answered: boolean
 }
@@ -91,7 +92,7 @@ function createConnection(
   const takeExchange = (): Exchange | undefined => {
     const taken = exchange
     exchange = undefined
-    taken?.body.stop()
+    taken?.body?.stop()
     return taken
   }
 
@@ -102,18 +103,13 @@ function createConnection(
     failed?.listener.onError(error, failed.answered)
   }
 
-  /** Runs a step of the reader; what it cannot accept ends the connection. */
-  const reading = (step: () => void): void => {
-    try {
-      step()
-    } catch (error) {
-      fail(
-        error instanceof RegistryError
-          ? error
-          : new RegistryError('UNKNOWN', undefined, { cause: error }),
-      )
-    }
-  }
+  /** What the reader cannot accept ends the connection. */
+  const failBecause = (error: unknown): void =>
+    fail(
+      error instanceof RegistryError
+        ? error
+        : new RegistryError('UNKNOWN', undefined, { cause: error }),
+    )
 
   const finish = (reusable: boolean): void => {
     const finished = takeExchange()
@@ -128,30 +124,39 @@ function createConnection(
     remaining: () => reader.remaining,
     onBytes(bytes) {
       if (exchange !== undefined) exchange.answered = true
-      reading(() => reader.read(bytes))
+      try {
+        reader.read(bytes)
+      } catch (error) {
+        failBecause(error)
+      }
     },
   })
+  const sink: ResponseSink = {
+    onHead: (head) => exchange?.listener.onHead(head),
+    onPiece(piece) {
+      // The bytes of one read may go on after the listener has destroyed the connection.
+      if (exchange === undefined) return
+      const { bytes, release } = upstream.keep(piece)
+      exchange.listener.onData(bytes, release)
+    },
+    onEnd: finish,
+  }
   const connection: Connection = {
     send(head, listener) {
       exchanges += 1
-      const body = createBodyWriter(upstream.socket, head.framing, listener.onDrain)
-      exchange = { listener, body, requestDone: head.framing.kind === 'none', answered: false }
-      reader.expect(head.method, {
-        onHead: (responseHead) => exchange?.listener.onHead(responseHead),
-        onPiece(piece) {
-          // The bytes of one read may go on after the listener has destroyed the connection.
-          if (exchange === undefined) return
-          const { bytes, release } = upstream.keep(piece)
-          exchange.listener.onData(bytes, release)
-        },
-        onEnd: finish,
-      })
+      const { framing } = head
+      const hasBody = framing.kind !== 'none'
+      const body = hasBody
+        ? createBodyWriter(upstream.socket, framing, listener.onDrain)
+        : undefined
+      exchange = { listener, body, requestDone: !hasBody, answered: false }
+      reader.expect(head.method, sink)
       upstream.socket.write(formatRequestHead(head), 'latin1')
     },
-    write: (piece) => exchange?.body.write(piece) ?? true,
+    write: (piece) => exchange?.body?.write(piece) ?? true,
     end() {
       if (exchange === undefined) return
-      exchange.requestDone = exchange.body.end()
+      exchange.requestDone = exchange.body?.end() ?? true
       if (!exchange.requestDone)
         fail(new RegistryError('REQUEST_INVALID', { reason: 'the body is short' }))
     },
@@ -171,7 +176,11 @@ function createConnection(
     fail(unreachable(undefined, cause))
   })
   upstream.socket.on('end', () => {
-    reading(reader.end)
+    try {
+      reader.end()
+    } catch (error) {
+      failBecause(error)
+    }
     upstream.socket.destroy()
   })
   upstream.socket.on('close', () => {

@@ -10,14 +10,16 @@ export type RelayedExchange = {
   readonly id: string
   readonly req: IncomingMessage
   readonly res: ServerResponse
-  readonly scheme: 'http' | 'https'
-  /** Host and port that the client used. */
-  readonly authority: string
-  readonly clientAddress: string
+  readonly origin: {
+    readonly scheme: 'http' | 'https'
+    /** Host and port that the client used. */
+    readonly authority: string
+    readonly clientAddress: string
+  }
   /** The client waits for `100 Continue` before it sends its body. */
   readonly expectsContinue: boolean
   /** Headers of the front for an answer that begins now: name and value in turn. */
-  readonly ownHeaders: () => readonly string[]
+  readonly headers: () => readonly string[]
   /** Bytes of body that have passed each way. */
   readonly progress: { bytesIn: number; bytesOut: number }
 }
@@ -43,15 +45,17 @@ export function runExchange(
   const { promise, resolve, reject } = Promise.withResolvers<'done' | 'retry'>()
   const hasBody = head.framing.kind !== 'none'
   let isRequestSent = !hasBody
+  let isOver = false
   let isAnswered = false
   /** Pieces of the answer that the client has not taken yet. */
   let untaken = 0
 
   const settle = (): void => {
+    isOver = true
     stopUpload()
-    res.off('close', onClientClose)
   }
   const stopUpload = (): void => {
+    if (!hasBody) return
     req.off('data', onClientData).off('end', onClientEnd)
     if (!isRequestSent) req.pause()
   }
@@ -74,8 +78,9 @@ export function runExchange(
     timer.allow(timeouts.response)
   }
   const onClientClose = (): void => {
-    connection.destroy()
     timer.stop()
+    if (isOver) return
+    connection.destroy()
     settle()
     resolve('done')
   }
@@ -130,7 +135,6 @@ export function runExchange(
   }
 
   const timer = createIdleTimer(hasBody ? timeouts.idle : timeouts.response, onIdle)
-  res.on('close', timer.stop)
   res.on('close', onClientClose)
   if (res.destroyed) onClientClose()
   else start()

@@ -45,9 +45,7 @@ export function createRelay(options: RelayOptions): Relay {
   const requestHead = ({
     id,
     req,
-    scheme,
-    authority,
-    clientAddress,
+    origin: { scheme, authority, clientAddress },
   }: RelayedExchange): RequestHead => ({
     method: req.method ?? 'GET',
     target: req.url ?? '/',
@@ -60,7 +58,8 @@ export function createRelay(options: RelayOptions): Relay {
   })
 
   const responseHeaders = (head: ResponseHead, exchange: RelayedExchange): string[] => {
-    const absoluteOrigin = `${exchange.scheme}://${exchange.authority}`
+    const { scheme, authority } = exchange.origin
+    const absoluteOrigin = `${scheme}://${authority}`
     return responseHeadersFor(head, {
       publicOrigin: options.relative ? undefined : absoluteOrigin,
       absoluteOrigin,
@@ -68,10 +67,10 @@ export function createRelay(options: RelayOptions): Relay {
       isOurs: (place) =>
         place === upstreamHost ||
         place === upstreamPlace ||
-        place === hostnameOf(exchange.authority) ||
-        place === placeOf(exchange.scheme, exchange.authority),
+        place === hostnameOf(authority) ||
+        place === placeOf(scheme, authority),
       isUpstream: (place) => place === upstreamPlace,
-      own: exchange.ownHeaders(),
+      own: exchange.headers(),
     })
   }
 

@@ -7,7 +7,7 @@ export type Pool = {
    * that was in use a moment ago is good enough; `fresh`: only a new one is.
    * @throws UPSTREAM_UNREACHABLE, UPSTREAM_TIMEOUT
    */
-  acquire(need: 'any' | 'careful' | 'fresh'): Promise<Connection>
+  acquire(need: 'any' | 'careful' | 'fresh'): Connection | Promise<Connection>
   /** Closes the idle connections now and every other one as it becomes free. */
   close(): void
 }
@@ -31,6 +31,7 @@ export function createPool(
 ): Pool {
   const idle: { readonly connection: Connection; readonly since: number }[] = []
   let closed = false
+  let sweeper: NodeJS.Timeout | undefined
 
   const forget = (connection: Connection): void => {
     const index = idle.findIndex((entry) => entry.connection === connection)
@@ -43,10 +44,23 @@ export function createPool(
     }
   }
 
+  /** Runs while any connection is idle, as often as one may be aged. */
+  const sweep = (): void => {
+    closeAged()
+    const [oldest] = idle
+    sweeper =
+      oldest === undefined
+        ? undefined
+        : setTimeout(sweep, oldest.since + maxIdleMs + 1 - now()).unref()
+  }
+
   const keep = (connection: Connection): void => {
-    if (closed || idle.length >= maxIdle) connection.destroy()
-    else idle.push({ connection, since: now() })
-    sweeper.refresh()
+    if (closed || idle.length >= maxIdle) {
+      connection.destroy()
+      return
+    }
+    idle.push({ connection, since: now() })
+    sweeper ??= setTimeout(sweep, maxIdleMs + 1).unref()
   }
   /** The connection that became free last, if that is recent enough and it is still open. */
   const takeIdle = (maxAgeMs: number): Connection | undefined => {
@@ -62,14 +76,11 @@ export function createPool(
   const open = (): Promise<Connection> =>
     openConnection(target, { onIdle: keep, onClose: forget }, connectTimeoutMs)
 
-  // Refreshed when a connection becomes free; when it fires, whatever is idle has been so all the time.
-  const sweeper = setTimeout(closeAged, maxIdleMs + 1).unref()
-
   return {
-    async acquire(need) {
+    acquire(need) {
       closeAged()
       const maxAgeMs = need === 'any' ? maxIdleMs : carefulIdleMs
-      return need === 'fresh' ? await open() : (takeIdle(maxAgeMs) ?? (await open()))
+      return need === 'fresh' ? open() : (takeIdle(maxAgeMs) ?? open())
     },
     close() {
       closed = true

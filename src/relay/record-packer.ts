@@ -13,8 +13,8 @@ export type RecordPacker = {
 
 type PackerOptions = {
   readonly buffers: ReadBuffers
-  /** True while so many bytes are expected that packing them pays; asked with nothing packed. */
-  readonly expectsMuch: () => boolean
+  /** Bytes of body that are still to come; asked with nothing packed. */
+  readonly expectedBytes: () => number
   /** Gets the first `length` bytes of one of `buffers`, in the order in which they came. */
   readonly deliver: (buffer: Buffer, length: number) => void
 }
@@ -29,11 +29,15 @@ const burstBytes = 80 * 1024
  * Packs TLS records into large buffers. TLS decrypts 16 KiB at a time, and goes on after a pause until
  * it has delivered all it had read; so it must not read into memory that others may hold by then. It
  * always reads into the small buffer, and that is copied: cheap, beside the client's TLS being given
- * 256 KiB at once.
+ * hundreds of KiB at once.
  *
  * A large buffer is delivered when it is full, or else at the end of the turn of the event loop.
  */
-export function createRecordPacker({ buffers, expectsMuch, deliver }: PackerOptions): RecordPacker {
+export function createRecordPacker({
+  buffers,
+  expectedBytes,
+  deliver,
+}: PackerOptions): RecordPacker {
   const { small } = buffers
   let large: Buffer | undefined
   let end = 0
@@ -45,6 +49,11 @@ export function createRecordPacker({ buffers, expectsMuch, deliver }: PackerOpti
     drop()
     if (packed !== undefined) deliver(packed, length)
   }
+  /** Packing pays when more than one record is expected. */
+  const takeLarge = (): Buffer | undefined => {
+    const expected = expectedBytes()
+    return expected > small.length ? buffers.takeFree(expected) : undefined
+  }
   const drop = (): void => {
     clearImmediate(scheduled)
     scheduled = undefined
@@ -54,8 +63,8 @@ export function createRecordPacker({ buffers, expectsMuch, deliver }: PackerOpti
   return {
     add(length) {
       let at = 0
-      while (at < length && (large !== undefined || expectsMuch())) {
-        large ??= buffers.takeFree()
+      while (at < length) {
+        large ??= takeLarge()
         if (large === undefined) break
         const copied = small.copy(large, end, at, length)
         at += copied

@@ -1,4 +1,5 @@
 import { RegistryError } from '../lib/errors.ts'
+import { headerValues } from '../lib/header-values.ts'
 import { hopByHopHeaders } from '../lib/hop-by-hop.ts'
 import type { RequestFraming } from './body-writer.ts'
 
@@ -16,6 +17,8 @@ const replaced = new Set([
   'x-real-ip',
   'x-request-id',
 ])
+
+const none: ReadonlySet<string> = new Set()
 
 /** What the upstream is told about the client's side of the exchange. */
 export type ForwardedFacts = {
@@ -79,11 +82,11 @@ export function isHopByHop(name: string, listed: ReadonlySet<string>): boolean {
 
 /** Names listed in Connection, which are hop-by-hop too; RFC 9110 section 7.6.1. */
 export function connectionOptions(rawHeaders: readonly string[]): ReadonlySet<string> {
-  const names = new Set<string>()
-  for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
-    if (rawHeaders[index]?.toLowerCase() !== 'connection') continue
-    for (const name of (rawHeaders[index + 1] ?? '').split(','))
-      names.add(name.trim().toLowerCase())
-  }
-  return names
+  const values = headerValues({ rawHeaders }, 'connection')
+  if (values.length === 0) return none
+  return new Set(values.join(',').split(',').map(trimmedLowerCase))
+}
+
+function trimmedLowerCase(text: string): string {
+  return text.trim().toLowerCase()
 }

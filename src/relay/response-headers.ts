@@ -1,3 +1,4 @@
+import { hasHeader } from '../lib/header-values.ts'
 import { type LocationContext, rewriteLink, rewriteLocation, rewriteRealm } from './location.ts'
 import { connectionOptions, isHopByHop } from './request-headers.ts'
 import type { ResponseHead } from './response-head.ts'
@@ -20,13 +21,12 @@ const ownPrefix = 'access-control-'
  */
 export function responseHeadersFor(head: ResponseHead, context: ResponseHeaderContext): string[] {
   const listed = connectionOptions(head.rawHeaders)
-  const own = namesOf(context.own)
   const headers: string[] = []
   for (let index = 0; index + 1 < head.rawHeaders.length; index += 2) {
     const name = head.rawHeaders[index] ?? ''
     const key = name.toLowerCase()
     if (isHopByHop(key, listed) || key.startsWith(ownPrefix)) continue
-    if (own.has(key) && key !== 'vary') continue
+    if (key !== 'vary' && hasHeader(context.own, key)) continue
     headers.push(name, rewriteValue(key, head.rawHeaders[index + 1] ?? '', head.status, context))
   }
   headers.push(...context.own)
@@ -50,8 +50,4 @@ function rewriteValue(
     default:
       return value
   }
-}
-
-function namesOf(rawHeaders: readonly string[]): ReadonlySet<string> {
-  return new Set(rawHeaders.filter((_, index) => index % 2 === 0).map((name) => name.toLowerCase()))
 }

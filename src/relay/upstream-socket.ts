@@ -1,5 +1,6 @@
 import net from 'node:net'
 import tls from 'node:tls'
+import { largeBufferBytes } from '../lib/large-buffers.ts'
 import { createReadBuffers, type Loan } from './read-buffers.ts'
 import { createRecordPacker } from './record-packer.ts'
 
@@ -29,8 +30,9 @@ type SocketReader = {
 const marks = { highWaterMark: 1024 * 1024 }
 /** Time for what came before a failed write to be read. */
 const readOnMs = 200
-/** Response bytes that may wait in memory for a slow client. */
-const maxKeptBytes = 1024 * 1024
+/** Response bytes that may wait in memory for a slow client: both large buffers, so that one is read into
+ *  as soon as the other has been taken. */
+const maxKeptBytes = 2 * largeBufferBytes
 
 /**
  * Connects to the upstream and reads from it no faster than what was kept is released. The name is
@@ -63,13 +65,13 @@ function readOnAfterWriteError(socket: net.Socket): void {
 function openPlainSocket(address: UpstreamTarget['address'], reader: SocketReader): UpstreamSocket {
   const buffers = createReadBuffers()
   const kept = createKeptCounter(() => buffers.isFree(next) && socket.resume())
-  let next = buffers.next(false)
+  let next = buffers.small
   let filled = next
 
   const onRead = (length: number): boolean => {
     filled = next
     reader.onBytes(filled.subarray(0, length))
-    next = buffers.next(reader.remaining() > buffers.small.length)
+    next = buffers.next(reader.remaining())
     return buffers.isFree(next) && !kept.full
   }
   const socket = net.connect({
@@ -105,7 +107,7 @@ function openTlsSocket(
 
   const packer = createRecordPacker({
     buffers,
-    expectsMuch: () => reader.remaining() > buffers.small.length,
+    expectedBytes: reader.remaining,
     deliver(buffer, length) {
       filled = buffer
       reader.onBytes(buffer.subarray(0, length))

@@ -22,14 +22,19 @@ const relayTo = (settings: Settings) =>
     ...settings,
   })
 
+const origin = {
+  scheme: 'https',
+  authority: 'registry.example:8443',
+  clientAddress: '192.0.2.7',
+} as const
+
 /** A front without anything but the relay; what fails breaks the connection. */
 async function startFront(settings: Settings) {
   const relay = relayTo(settings)
   const failures: unknown[] = []
   const onRequest = (req: IncomingMessage, res: ServerResponse): void => {
     const exchange = {
-      ...({ id: 'id-1', req, res, scheme: 'https', authority: 'registry.example:8443' } as const),
-      ...{ clientAddress: '192.0.2.7', expectsContinue: false, ownHeaders: () => [] },
+      ...{ id: 'id-1', req, res, origin, expectsContinue: false, headers: () => [] },
       progress: { bytesIn: 0, bytesOut: 0 },
     }
     relay.forward(exchange).catch((error: unknown) => {

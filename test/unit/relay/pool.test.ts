@@ -30,7 +30,9 @@ test('pool: an upstream that is not there is UPSTREAM_UNREACHABLE, and found whe
   const server = await startRawServer(answerHeads(sized))
   await server[Symbol.asyncDispose]()
   const pool = createPool(server.target, options)
-  const error = await t.throwsAsync(pool.acquire('any'), { instanceOf: RegistryError })
+  const error = await t.throwsAsync(async () => await pool.acquire('any'), {
+    instanceOf: RegistryError,
+  })
   t.is(error?.code, 'UPSTREAM_UNREACHABLE')
   pool.close()
 })

@@ -1,6 +1,7 @@
 import test from 'ava'
 import fc from 'fast-check'
-import { giveBuffer, takeBuffer } from '../../../src/lib/spare-buffers.ts'
+import { largeBufferBytes } from '../../../src/lib/large-buffers.ts'
+import { bodyBufferBytes, giveBuffer, takeBuffer } from '../../../src/lib/spare-buffers.ts'
 import { createReadBuffers, type Loan, type ReadBuffers } from '../../../src/relay/read-buffers.ts'
 
 type Held = Loan & { readonly expected: Buffer }
@@ -8,15 +9,15 @@ type Model = { held: Held[]; fill: number }
 
 /** One read as a connection makes it: only into a buffer that is free, then lent in two views. */
 class Read implements fc.Command<Model, ReadBuffers> {
-  readonly #much: boolean
+  readonly #expected: number
   readonly #keep: boolean
-  constructor(much: boolean, keep: boolean) {
-    this.#much = much
+  constructor(expected: number, keep: boolean) {
+    this.#expected = expected
     this.#keep = keep
   }
   check = () => true
   run(model: Model, buffers: ReadBuffers): void {
-    const buffer = buffers.next(this.#much)
+    const buffer = buffers.next(this.#expected)
     if (!buffers.isFree(buffer)) return
     model.fill += 1
     buffer.fill(model.fill & 0xff)
@@ -27,7 +28,7 @@ class Read implements fc.Command<Model, ReadBuffers> {
     }
     unchanged(model)
   }
-  toString = () => `read(${this.#much ? 'much' : 'little'}, ${this.#keep ? 'keep' : 'release'})`
+  toString = () => `read(${this.#expected}, ${this.#keep ? 'keep' : 'release'})`
 }
 
 class Release implements fc.Command<Model, ReadBuffers> {
@@ -73,7 +74,9 @@ function unchanged({ held }: Model): void {
 test('read buffers: what is lent stays as it is until it is released, whatever happens', (t) => {
   const commands = fc.commands(
     [
-      fc.tuple(fc.boolean(), fc.boolean()).map(([much, keep]) => new Read(much, keep)),
+      fc
+        .tuple(fc.constantFrom(1, 100_000, 10_000_000), fc.boolean())
+        .map(([expected, keep]) => new Read(expected, keep)),
       fc.nat(20).map((which) => new Release(which)),
       fc.constant(new Retire()),
       fc.constant(new Others()),
@@ -92,25 +95,51 @@ test('read buffers: what is lent stays as it is until it is released, whatever h
 
 test('read buffers: little expected is read into the small buffer, and lent as a copy', (t) => {
   const buffers = createReadBuffers()
-  const small = buffers.next(false)
+  const small = buffers.next(16 * 1024)
   t.true(small.length < 64 * 1024)
   const { bytes } = buffers.lend(small, small.subarray(0, 10))
   t.not(bytes.buffer, small.buffer)
   t.true(buffers.isFree(small))
-  t.is(buffers.next(false), small)
+  t.is(buffers.next(16 * 1024), small)
 })
 
-test('read buffers: much expected is read into two large buffers in turn, lent without a copy', (t) => {
-  const buffers = createReadBuffers()
-  const first = buffers.next(true)
-  const loan = buffers.lend(first, first.subarray(0, 10))
-  t.is(loan.bytes.buffer, first.buffer)
-  t.false(buffers.isFree(first))
-  const second = buffers.next(true)
-  t.not(second, first)
-  t.true(buffers.isFree(second))
-  t.is(buffers.next(true), first)
-  t.false(buffers.isFree(first))
-  loan.release()
-  t.true(buffers.isFree(first))
+for (const [what, expected, size] of [
+  ['some', 16 * 1024 + 1, bodyBufferBytes],
+  ['much', 2 * bodyBufferBytes + 1, largeBufferBytes],
+] as const) {
+  test(`read buffers: ${what} expected is read into two large buffers in turn, lent without a copy`, (t) => {
+    const buffers = createReadBuffers()
+    const first = buffers.next(expected)
+    t.is(first.length, size)
+    t.is(buffers.freeBytes, 2 * size)
+    const loan = buffers.lend(first, first.subarray(0, 10))
+    t.is(loan.bytes.buffer, first.buffer)
+    t.false(buffers.isFree(first))
+    t.is(buffers.freeBytes, size)
+    const second = buffers.next(expected)
+    t.not(second, first)
+    t.true(buffers.isFree(second))
+    t.is(buffers.takeFree(expected), second)
+    t.is(buffers.next(expected), first)
+    t.false(buffers.isFree(first))
+    loan.release()
+    t.true(buffers.isFree(first))
+    buffers.retire()
+  })
+}
+
+test('read buffers: what is given away is used by the next body of its size', (t) => {
+  for (const expected of [100_000, 10_000_000]) {
+    const buffers = createReadBuffers()
+    const first = buffers.next(expected)
+    const loan = buffers.lend(first, first.subarray(0, 10))
+    buffers.retire()
+    const others = createReadBuffers()
+    t.not(others.next(expected), first)
+    t.not(others.next(expected), first)
+    others.retire()
+    loan.release()
+    t.is(buffers.next(expected), first)
+    buffers.retire()
+  }
 })

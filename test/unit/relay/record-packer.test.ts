@@ -1,14 +1,14 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import test from 'ava'
 import fc from 'fast-check'
-import { bodyBufferBytes } from '../../../src/lib/spare-buffers.ts'
+import { largeBufferBytes } from '../../../src/lib/large-buffers.ts'
 import { createReadBuffers, type Loan } from '../../../src/relay/read-buffers.ts'
 import { createRecordPacker } from '../../../src/relay/record-packer.ts'
 
 const kib = 1024
 /** 0 to 250, over and over. */
 const counting = Buffer.alloc(
-  251 + 2048 * kib,
+  251 + 4096 * kib,
   Uint8Array.from({ length: 251 }, (_, at) => at),
 )
 
@@ -20,7 +20,7 @@ function createSubject(expected = Number.POSITIVE_INFINITY) {
   let arrived = 0
   const packer = createRecordPacker({
     buffers,
-    expectsMuch: () => expected - arrived > buffers.small.length,
+    expectedBytes: () => expected - arrived,
     deliver(buffer, length) {
       lengths.push(length)
       held.push({ ...buffers.lend(buffer, buffer.subarray(0, length)), place: arrived })
@@ -53,8 +53,8 @@ test('packer: the records of one turn are one delivery, at its end', async (t) =
 
 test('packer: a full buffer is delivered at once, and a record goes on in the next', async (t) => {
   const { receive, lengths, held } = createSubject()
-  for (let sent = 0; sent < bodyBufferBytes; sent += 15_000) receive(15_000)
-  t.deepEqual(lengths, [bodyBufferBytes])
+  for (let sent = 0; sent < largeBufferBytes; sent += 15_000) receive(15_000)
+  t.deepEqual(lengths, [largeBufferBytes])
   await turn()
   t.is(lengths.length, 2)
   t.true(isCounted(Buffer.concat(held.map(({ bytes }) => bytes))))
@@ -93,8 +93,8 @@ test('packer: there is room until less is free than TLS may still bring', async 
   t.true(packer.hasRoom)
   let packed = 0
   for (; packer.hasRoom; packed += 16 * kib) receive(16 * kib)
-  t.true(packed <= 2 * bodyBufferBytes - 64 * kib, `${packed} bytes`)
-  t.true(packed >= 2 * bodyBufferBytes - 96 * kib, `${packed} bytes`)
+  t.true(packed <= 2 * largeBufferBytes - 64 * kib, `${packed} bytes`)
+  t.true(packed >= 2 * largeBufferBytes - 96 * kib, `${packed} bytes`)
   await turn()
   t.false(packer.hasRoom)
   held[0]?.release()
@@ -103,10 +103,10 @@ test('packer: there is room until less is free than TLS may still bring', async 
 
 test('packer: what comes when nothing is free is in order, and touches nothing that is held', async (t) => {
   const { receive, held } = createSubject()
-  for (let record = 0; record < 100; record += 1) receive(16 * kib)
+  for (let record = 0; record < 200; record += 1) receive(16 * kib)
   await turn()
   const bytes = Buffer.concat(held.map((loan) => loan.bytes))
-  t.is(bytes.length, 100 * 16 * kib)
+  t.is(bytes.length, 200 * 16 * kib)
   t.true(isCounted(bytes))
 })
 
@@ -120,7 +120,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 
 test('packer: whatever is released when, every byte arrives once, in order, and stays', async (t) => {
   const property = fc.asyncProperty(
-    fc.array(step, { maxLength: 120, size: 'max' }),
+    fc.array(step, { maxLength: 300, size: 'max' }),
     async (steps) => {
       const { packer, receive, held, arrived, received } = createSubject()
       for (const next of [...steps, 'turn' as const]) {
