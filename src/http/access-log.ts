@@ -26,15 +26,18 @@ export function outcomeOf({ res, error, startedAt }: Exchange): Outcome {
 
 /** Writes the access record of an exchange whose response has closed. */
 export function recordAccess(exchange: Exchange, { status, ms }: Outcome, log: Logger): void {
-  const { req, route: found, principal } = exchange
+  const { req, route: found, principal, origin } = exchange
   if (found?.kind === 'local' && probePaths.has(found.path)) return
+  const { repository, reference, path } = subjectOf(found, req)
   const entry: AccessRecord = {
     requestId: exchange.id,
-    client: exchange.origin?.clientAddress ?? req.socket.remoteAddress ?? '',
+    client: origin?.clientAddress ?? req.socket.remoteAddress ?? '',
     user: principal?.kind === 'user' ? principal.name : undefined,
     method: req.method ?? '',
-    host: logField(exchange.origin?.authority),
-    ...subjectOf(found, req),
+    host: logField(origin?.authority),
+    repository,
+    reference,
+    path,
     status,
     error: exchange.error?.code,
     bytesIn: exchange.progress.bytesIn,

@@ -15,10 +15,10 @@ export type Exchange = {
   /** Headers that any answer carries, as of the moment it begins: name and value in turn. */
   readonly headers: () => string[]
   readonly progress: { bytesIn: number; bytesOut: number }
-  origin?: Origin
-  route?: Route
-  principal?: Principal
-  error?: RegistryError
+  origin?: Origin | undefined
+  route?: Route | undefined
+  principal?: Principal | undefined
+  error?: RegistryError | undefined
 }
 
 /** An exchange that may proceed: it is known what it is about and who asks. */

@@ -65,7 +65,8 @@ function singleHost(req: IncomingMessage): string {
 function readAuthority(text: string, scheme: string): string {
   const authority = text.toLowerCase()
   if (!authorityGrammar.test(authority)) refuse('the Host header is malformed')
-  return authority.replace(scheme === 'https' ? /:443$/ : /:80$/, '')
+  const defaultPort = scheme === 'https' ? ':443' : ':80'
+  return authority.endsWith(defaultPort) ? authority.slice(0, -defaultPort.length) : authority
 }
 
 function isAccepted(accepted: ReadonlySet<string>, authority: string, scheme: string): boolean {
@@ -139,15 +140,15 @@ function createTrustCheck(trustedProxies: readonly string[]): (address: string) 
   }
   return (address) => {
     if (address === unixPeer) return networks.length < trustedProxies.length
+    if (networks.length === 0) return false
     const family = isIP(address)
-    return (
-      networks.length > 0 && family !== 0 && list.check(address, family === 6 ? 'ipv6' : 'ipv4')
-    )
+    return family !== 0 && list.check(address, family === 6 ? 'ipv6' : 'ipv4')
   }
 }
 
 /** An address without the brackets, port and IPv4-in-IPv6 prefix that it may come with. */
 function normalizeAddress(text: string): string {
+  if (!text.includes(':')) return text
   const bare = /^\[(.+)\](?::[0-9]+)?$/.exec(text)?.[1] ?? text.replace(/^([0-9.]+):[0-9]+$/, '$1')
   return bare.replace(/^::ffff:(?=[0-9.]+$)/i, '')
 }

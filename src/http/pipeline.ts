@@ -11,7 +11,7 @@ import type { Exchange, RoutedExchange } from './exchange.ts'
 import { answerLocal, type Health } from './local.ts'
 import type { Origin } from './origin.ts'
 import { sendError, sendReply, toRegistryError } from './reply.ts'
-import { methodsOf, parseRoute, type Route } from './route.ts'
+import { methodsOf, parseRoute, type Route, withoutQuery } from './route.ts'
 
 /** What answers a registry request that may proceed: an upstream, or the embedded registry. */
 export type Backend = {
@@ -61,6 +61,11 @@ export function createPipeline(parts: PipelineParts): RequestHandler {
       expectsContinue,
       headers: () => answerHeaders(id, req, parts),
       progress: { bytesIn: 0, bytesOut: 0 },
+      // Filled in later; an object that grows gets slower to read.
+      origin: undefined,
+      route: undefined,
+      principal: undefined,
+      error: undefined,
     }
     res.on('error', (error) =>
       parts.log.debug({ err: error, requestId: exchange.id }, 'response broke'),
@@ -94,7 +99,7 @@ function answerHeaders(id: string, req: IncomingMessage, parts: PipelineParts): 
 
 async function route(exchange: Exchange, parts: PipelineParts): Promise<void> {
   const target = exchange.req.url ?? '/'
-  const isToken = parts.tokenPaths.includes(target.replace(/\?.*$/s, ''))
+  const isToken = parts.tokenPaths.includes(withoutQuery(target))
   const found: Route = isToken ? { kind: 'extension' } : parseRoute(target)
   exchange.route = found
   if (found.kind === 'local') {
@@ -114,7 +119,11 @@ async function route(exchange: Exchange, parts: PipelineParts): Promise<void> {
       clientAddress: origin.clientAddress,
     })
   }
-  if (!answersOptions(exchange, found)) await pass({ ...exchange, origin, route: found }, parts)
+  if (answersOptions(exchange, found)) return
+  requireFitting(exchange.req, parts)
+  if (exchange.res.destroyed) return
+  // The same object: what the backend finds out is in the access record, and nothing is copied.
+  await parts.backend.handle(Object.assign(exchange, { origin, route: found }))
 }
 
 /** Answers OPTIONS ourselves. @throws UNSUPPORTED for a method that the route does not have */
@@ -130,12 +139,10 @@ function answersOptions(exchange: Exchange, found: Route): boolean {
   throw new RegistryError('UNSUPPORTED', { method }, { headers: { Allow: allow } })
 }
 
-async function pass(exchange: RoutedExchange, parts: PipelineParts): Promise<void> {
-  const { maxBodyBytes = Number.POSITIVE_INFINITY } = parts
-  if (Number(exchange.req.headers['content-length'] ?? 0) > maxBodyBytes) {
+/** @throws REQUEST_TOO_LARGE for a body that says it is longer than any may be */
+function requireFitting({ headers }: IncomingMessage, { maxBodyBytes }: PipelineParts): void {
+  if (maxBodyBytes !== undefined && Number(headers['content-length'] ?? 0) > maxBodyBytes)
     throw new RegistryError('REQUEST_TOO_LARGE', { maxBodyBytes })
-  }
-  if (!exchange.res.destroyed) await parts.backend.handle(exchange)
 }
 
 /** Node keeps the first of several Authorization headers; a backend might keep the last. */

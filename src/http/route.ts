@@ -63,24 +63,33 @@ export function parseRoute(target: string): Route {
   return routeOf(decoded, path)
 }
 
+/** A request target up to its query. */
+export function withoutQuery(target: string): string {
+  const query = target.indexOf('?')
+  return query === -1 ? target : target.slice(0, query)
+}
+
 function pathOf(target: string): string {
   if (!target.startsWith('/')) refuse('only the origin form of a request target is accepted')
   if (target.includes('#')) refuse('a request target has no fragment')
-  return target.replace(/\?.*$/s, '')
+  return withoutQuery(target)
 }
 
 function decodeSegment(segment: string): string {
-  let decoded: string
-  try {
-    decoded = decodeURIComponent(segment)
-  } catch {
-    refuse('a percent escape in the path is malformed')
-  }
+  const decoded = segment.includes('%') ? unescaped(segment) : segment
   if (decoded === '' || decoded === '.' || decoded === '..')
     refuse('the path has an empty or a dot segment')
   if (/[/\\%\p{Cc}]/u.test(decoded))
     refuse('the path hides a slash, percent sign or control character')
   return decoded
+}
+
+function unescaped(segment: string): string {
+  try {
+    return decodeURIComponent(segment)
+  } catch {
+    refuse('a percent escape in the path is malformed')
+  }
 }
 
 /** Routes are told apart by their last segments, because a name may contain any of their words. */

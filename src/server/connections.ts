@@ -72,7 +72,7 @@ export function createConnections(): Connections {
       state.used = true
       state.unfinished.push({ request, answer })
       if (state.unfinished.length > maxPipelined) request.req.socket.destroy()
-      request.res.once('close', () => {
+      request.res.on('close', () => {
         state.unfinished.shift()
         // After `Connection: close` nothing more may be done for this client; RFC 9112 section 9.6.
         const { socket } = request.req

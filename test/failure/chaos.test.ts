@@ -1,11 +1,19 @@
 import { once } from 'node:events'
+import { mkdtempDisposable, writeFile } from 'node:fs/promises'
+import { Agent } from 'node:https'
 import type { Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { connect } from 'node:tls'
 import test from 'ava'
 import { startRawBackend } from '../support/backends.ts'
+import { serverPair, startFront } from '../support/front.ts'
 import { type FrontProcess, startFrontProcess } from '../support/front-process.ts'
 import { createRandom, type Random } from '../support/random.ts'
+import { startSoakBackend } from '../support/soak-backend.ts'
+import { visit as visitAsPlanned } from '../support/soak-client.ts'
+import { makePlan } from '../support/soak-plan.ts'
 
 /** Answers that name their request, most of them broken in one way or another. */
 function misbehave(socket: Socket, random: Random): void {
@@ -94,3 +102,38 @@ test.serial(
     t.is(await front.stop(), 0)
   },
 )
+
+// The same for longer, with restarts: scripts/soak-proxy.ts.
+for (const scheme of ['http', 'https'] as const) {
+  test.serial(
+    `chaos: with an ${scheme} upstream, whoever stalls or leaves when, what is whole is exact`,
+    async (t) => {
+      const random = createRandom(77)
+      const backend = await startSoakBackend(scheme, random)
+      await using folder = await mkdtempDisposable(join(tmpdir(), 'tidegate-'))
+      await writeFile(join(folder.path, 'ca.crt'), serverPair.ca)
+      const trust = scheme === 'https' && { 'upstream.tls': { ca: join(folder.path, 'ca.crt') } }
+      await using front = await startFront(backend.url, { ...trust })
+      const agent = new Agent({ keepAlive: true, ca: serverPair.ca })
+      const seen = { whole: 0, left: 0, broken: 0, wrong: 0 }
+      let next = 0
+      const visitor = async (): Promise<void> => {
+        while (next < 400) {
+          next += 1
+          const { hiccups } = backend
+          const plan = makePlan(next, random)
+          const outcome = await visitAsPlanned(front.port, { plan, random, agent })
+          seen[outcome.kind] += 1
+          const mayBreak = plan.backend.what === 'abort' || hiccups !== backend.hiccups
+          const isFine = outcome.kind === 'broken' ? mayBreak : outcome.kind !== 'wrong'
+          t.true(isFine, JSON.stringify([outcome, plan]))
+        }
+      }
+      await Promise.all(Array.from({ length: 12 }, visitor))
+      t.true(seen.whole > 200, JSON.stringify(seen))
+      t.deepEqual(backend.faults, [])
+      agent.destroy()
+      await backend.stop()
+    },
+  )
+}

@@ -53,3 +53,32 @@ test('idle timer: once stopped, it never calls, even if somebody still touches i
   await pass(100)
   t.is(calls, 0)
 })
+
+test('idle timer: each of many calls when its own time is over, whichever are stopped', async (t) => {
+  const called: number[] = []
+  const limits = [120, 20, 60_000, 80, 40, 100, 60]
+  const timers = limits.map((limit) => createIdleTimer(limit, () => called.push(limit)))
+  timers[0]?.stop()
+  timers[4]?.stop()
+  timers[4]?.stop()
+  await until(() => called.length === 4)
+  await pass(100)
+  t.deepEqual(called, [20, 60, 80, 100])
+  timers[2]?.stop()
+})
+
+test('idle timer: one that another stops in the same moment does not call', async (t) => {
+  const called: string[] = []
+  const pair = ['a', 'b'].map((name, index, { length }) =>
+    createIdleTimer(20, () => {
+      called.push(name)
+      pair[length - 1 - index]?.stop()
+    }),
+  )
+  const start = performance.now()
+  // Nothing else runs meanwhile, so that both are overdue when they are looked at.
+  while (performance.now() < start + 40);
+  await until(() => called.length > 0)
+  await pass(50)
+  t.is(called.length, 1)
+})
