@@ -18,7 +18,7 @@ import { makePlan, type Plan } from '../test/support/soak-plan.ts'
 /** Requests under way at once on each side. */
 const visitors = 16
 /** What a process may hold more than after its first minute under the same load, or half of a shorter run. */
-const mayGrowBytes = 48 * 1024 ** 2
+const mayGrowBytes = 96 * 1024 ** 2
 /** What may stay open a while after the last request. */
 const mayStayOpen = 4
 /** Time after a restart in which connections that it broke are still found out. */

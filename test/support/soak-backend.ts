@@ -125,7 +125,11 @@ async function sendDownload(
     }
   }
   await send(0, backend.at)
-  if (backend.what === 'abort') res.destroy()
+  if (backend.what === 'abort') {
+    // Not ended as well: Node would send that if the answer before is still on its way.
+    res.destroy()
+    return
+  }
   if (backend.what === 'stall') await delay(stallMs)
   await send(backend.at, length)
   res.end()
