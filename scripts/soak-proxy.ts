@@ -70,7 +70,11 @@ async function startSide(scheme: 'http' | 'https', sideSeed: number): Promise<Si
     `version: 0.1
 workers: 1
 log: {accesslog: {disabled: true}}
-http: {addr: '127.0.0.1:0', tls: {certificate: ${file('server.crt')}, key: ${file('server.key')}}}
+http:
+  addr: 127.0.0.1:0
+  tls: {certificate: ${file('server.crt')}, key: ${file('server.key')}}
+  # Not closed while a client is about to use it again.
+  timeouts: {keepalive: 1h}
 upstream: {url: '${backend.url}'${tls}}
 `,
   )

@@ -52,7 +52,10 @@ function drawTick(log: number, x: number, height: number): string[] {
   const stroke = log === 0 ? 'stroke-width="2"' : 'stroke-opacity="0.3"'
   return [
     `<line x1="${x}" y1="${top - 8}" x2="${x}" y2="${height - 8}" stroke="${colours.line}" ${stroke}/>`,
-    `<text x="${x}" y="${top - 16}" text-anchor="middle">${log === 0 ? 'target' : label}</text>`,
+    // Every other one: beside each other they would overlap.
+    log % 2 === 0
+      ? `<text x="${x}" y="${top - 16}" text-anchor="middle">${log === 0 ? 'target' : label}</text>`
+      : '',
   ]
 }
 

@@ -58,16 +58,21 @@ async function sendUntil(
     while (!isSeen() && performance.now() < end) await delay(1)
   }
   socket.destroy()
+  // What is still under way must not be taken for the next front's.
+  await delay(waitMs)
   return sent / 1024
 }
 
 /** An upstream that never answers, and tells whether it has seen a body since `reset`. */
 async function startWatchingUpstream() {
   let isSeen = false
+  let turn = 0
   const server = createServer((socket) => {
+    const own = turn
     let head = ''
     socket.on('error', () => {})
     socket.on('data', (chunk) => {
+      if (own !== turn) return
       if (head.includes('\r\n\r\n')) isSeen = true
       else head += chunk.toString('latin1')
       isSeen ||= head.length > head.indexOf('\r\n\r\n') + 4 && head.includes('\r\n\r\n')
@@ -81,6 +86,7 @@ async function startWatchingUpstream() {
     hasBody: () => isSeen,
     reset() {
       isSeen = false
+      turn += 1
     },
     async [Symbol.asyncDispose]() {
       server.close()

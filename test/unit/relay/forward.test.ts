@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import http, { type IncomingMessage, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
+import { setTimeout as delay } from 'node:timers/promises'
 import test from 'ava'
 import fc from 'fast-check'
 import { RegistryError } from '../../../src/lib/errors.ts'
@@ -86,11 +87,13 @@ test('forward: letting such a client go does not break the next exchange on its 
       })
     })
   })
-  const timeouts = { connect: 5000, response: 10_000, idle: 300 }
+  const timeouts = { connect: 5000, response: 10_000, idle: 1500 }
   await using front = await startFront({ target: upstream.target, timeouts })
   const stalled = createStalledSocket('GET /v2/ HTTP/1.1\r\nHost: a\r\n\r\n')
   front.server.emit('connection', stalled)
   await until(() => (upstream.sockets[0]?.bytesWritten ?? 0) > body.length)
+  // Later than the other by more than a busy machine stands still, so that only the other is idle too long.
+  await delay(750)
   const response = await fetch(`http://127.0.0.1:${front.port}/v2/`)
   await until(() => stalled.destroyed)
   finishSecond()
