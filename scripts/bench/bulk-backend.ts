@@ -5,9 +5,9 @@
 import { readFileSync } from 'node:fs'
 import { createServer, Socket, type SocketConstructorOpts } from 'node:net'
 import { createServer as createTlsServer } from 'node:tls'
+import { sendZeros } from '../../test/support/zeros.ts'
 
 const [port = '', bytes = '', certificate, key] = process.argv.slice(2)
-const piece = Buffer.alloc(1024 * 1024)
 const received = Buffer.alloc(1024 * 1024)
 
 type Sink = Pick<Socket, 'write' | 'once' | 'destroyed'>
@@ -32,22 +32,6 @@ function answering(socket: Sink): (chunk: Buffer) => void {
     }
     if (left <= 0) socket.write('HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n')
   }
-}
-
-function sendZeros(socket: Sink, length: number): void {
-  let left = length
-  socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${left}\r\n\r\n`)
-  const more = (): void => {
-    while (left > 0 && !socket.destroyed) {
-      const next = piece.subarray(0, Math.min(left, piece.length))
-      left -= next.length
-      if (!socket.write(next)) {
-        socket.once('drain', more)
-        return
-      }
-    }
-  }
-  more()
 }
 
 if (certificate !== undefined && key !== undefined) {

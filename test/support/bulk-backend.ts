@@ -1,11 +1,11 @@
 import { createServer } from 'node:net'
 import { parentPort, workerData } from 'node:worker_threads'
+import { sendZeros } from './zeros.ts'
 
 /**
  * A backend for bulk, run in a worker thread so that it does not slow the client down: swallows any
  * request body up to its last chunk and answers 202; answers a GET with `workerData.bytes` of zeros.
  */
-const piece = Buffer.alloc(1024 * 1024)
 const end = Buffer.from('0\r\n\r\n')
 
 const server = createServer({ noDelay: true }, (socket) => {
@@ -16,7 +16,7 @@ const server = createServer({ noDelay: true }, (socket) => {
     if (!isUpload) head += bytes.toString('latin1')
     if (head.startsWith('GET') && head.includes('\r\n\r\n')) {
       head = ''
-      answerDownload()
+      sendZeros(socket, workerData.bytes)
       return
     }
     isUpload ||= head.startsWith('PATCH')
@@ -26,20 +26,5 @@ const server = createServer({ noDelay: true }, (socket) => {
       socket.write('HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n')
     }
   })
-  const answerDownload = (): void => {
-    let left: number = workerData.bytes
-    socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${left}\r\n\r\n`)
-    const more = (): void => {
-      while (left > 0 && !socket.destroyed) {
-        const next = piece.subarray(0, Math.min(left, piece.length))
-        left -= next.length
-        if (!socket.write(next)) {
-          socket.once('drain', more)
-          return
-        }
-      }
-    }
-    more()
-  }
 })
 server.listen(0, '127.0.0.1', () => parentPort?.postMessage(server.address()))
