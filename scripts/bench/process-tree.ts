@@ -1,4 +1,4 @@
-import { readdir, readFile } from 'node:fs/promises'
+import { statOf, treeOf } from '../../test/support/process-tree.ts'
 import { measuresOf } from '../../test/support/server-process.ts'
 
 /** What a process and all its descendants have used, so that workers count for their primary. */
@@ -31,26 +31,9 @@ export function treeMeasuresOf(pid: number): TreeMeasures {
   }
 }
 
-async function treeOf(root: number): Promise<number[]> {
-  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number)
-  const parents = new Map<number, number>()
-  for (const pid of pids) {
-    const fields = await statOf(pid).catch(() => undefined)
-    if (fields !== undefined) parents.set(pid, Number(fields[1]))
-  }
-  const tree = [root]
-  for (const parent of tree) tree.push(...pids.filter((pid) => parents.get(pid) === parent))
-  return tree
-}
-
 async function cpuSecondsOf(pid: number): Promise<number> {
   // utime, stime, cutime, cstime. The latter two hold only children that were waited for, so that
   // nobody in the tree counts twice.
   const ticks = (await statOf(pid)).slice(11, 15).map(Number)
   return ticks.reduce((total, value) => total + value, 0) / ticksPerSecond
-}
-
-/** Fields of /proc/PID/stat from the third on, the first that the program's name cannot disturb. */
-async function statOf(pid: number): Promise<string[]> {
-  return (await readFile(`/proc/${pid}/stat`, 'utf8')).replace(/^.*\) /s, '').split(' ')
 }

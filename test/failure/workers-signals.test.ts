@@ -6,7 +6,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'ava'
 import { beginDownload, forwarding, startHeldBackend } from '../support/held-backend.ts'
-import { childrenOf, isThere, startSeveralWorkers, until } from '../support/several-workers.ts'
+import { isThere } from '../support/process-tree.ts'
+import { childrenOf, startSeveralWorkers, until } from '../support/several-workers.ts'
 
 test('workers: SIGTERM lets the transfers of all finish, and ends with 0', async (t) => {
   await using backend = await startHeldBackend()

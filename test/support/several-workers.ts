@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { TLSSocket } from 'node:tls'
 import { serverPair } from './front.ts'
+import { killIfThere } from './process-tree.ts'
 import { type ServerProcess, startServerProcess } from './server-process.ts'
 
 export type Sending = Omit<RequestOptions, 'agent'> & { readonly body?: Buffer | string }
@@ -167,19 +168,6 @@ export async function until<T>(look: () => T | Promise<T>): Promise<NonNullable<
     if (found !== undefined && found !== null && found !== false) return found
     await sleep(20)
   }
-}
-
-/** Whether a process has not ended, or nobody has asked how it did. */
-export function isThere(pid: number): boolean {
-  try {
-    return process.kill(pid, 0)
-  } catch {
-    return false
-  }
-}
-
-function killIfThere(pid: number): void {
-  if (isThere(pid)) process.kill(pid, 'SIGKILL')
 }
 
 /** Process ids of the children of a process, in the order of their start. */

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { killTree } from '../../support/process-tree.ts'
 
 export type Finished = {
   /** Exit status; null when a signal ended the process. */
@@ -90,7 +91,7 @@ export type Daemon = AsyncDisposable & {
   ready<T>(probe: () => T | undefined | Promise<T | undefined>): Promise<T>
   /** Sends SIGTERM and resolves with the exit status, null when it had to be killed. */
   stop(): Promise<number | null>
-  /** Sends SIGKILL, as a crash or the out-of-memory killer would, and waits for the end. */
+  /** Sends SIGKILL to it and all that it started, as the end of a container does, and waits for the end. */
   kill(): Promise<void>
 }
 
@@ -131,7 +132,7 @@ export function startDaemon(
   }
 
   async function kill(): Promise<void> {
-    child.kill('SIGKILL')
+    if (child.pid !== undefined && !exited) await killTree(child.pid)
     await settled
   }
 
