@@ -10,8 +10,10 @@ export type Unfinished = { readonly req: IncomingMessage; readonly res: ServerRe
 export type Connections = {
   /** A connection is there, and nothing was asked on it yet. */
   add(socket: Duplex): void
-  /** A TLS handshake begins on it; the TLS connection is added by itself once it is established. */
+  /** A TLS handshake is to come on it; the TLS connection is added once it is established. */
   secure(socket: Socket): void
+  /** What lies beneath a TLS connection whose handshake has not ended. Unknown for Unix sockets. */
+  beneath(socket: TLSSocket): Socket | undefined
   /** How many are open, handshakes included. */
   count(): number
   /** Calls `answer` when the answers to all earlier requests on the same connection are complete. */
@@ -43,7 +45,7 @@ export function createConnections(): Connections {
   const states = new Map<Duplex, State>()
   const beneathTls = new Set<Duplex>()
   /** By the peer's address, which is how a TLS connection and the one beneath it are told to be one. */
-  const handshaking = new Map<string, Duplex>()
+  const handshaking = new Map<string, Socket>()
 
   const closeWhere = (isClosed: (state: State) => boolean): void => {
     for (const [socket, state] of states) if (isClosed(state)) socket.destroy()
@@ -56,7 +58,6 @@ export function createConnections(): Connections {
       socket.once('close', () => states.delete(socket))
     },
     secure(socket) {
-      states.delete(socket)
       beneathTls.add(socket)
       const peer = peerOf(socket)
       if (socket.remotePort !== undefined) handshaking.set(peer, socket)
@@ -65,6 +66,7 @@ export function createConnections(): Connections {
         if (handshaking.get(peer) === socket) handshaking.delete(peer)
       })
     },
+    beneath: (socket) => handshaking.get(peerOf(socket)),
     count: () => states.size + handshaking.size,
     ask(request, answer) {
       const state = states.get(request.req.socket)

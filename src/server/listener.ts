@@ -11,7 +11,7 @@ import { sendError } from '../http/reply.ts'
 import { RegistryError } from '../lib/errors.ts'
 import { type Connections, createConnections, type Unfinished } from './connections.ts'
 import { affordableConnections } from './file-limit.ts'
-import { startsTls } from './first-byte.ts'
+import { FlowingMessage } from './flowing-message.ts'
 import { listen, urlOf } from './listen.ts'
 import { formatRefusal, refusalOf } from './refusal.ts'
 
@@ -98,7 +98,8 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
 }
 
 function createServer({ tls, timeouts }: ListenerOptions): http.Server | https.Server {
-  const settings: http.ServerOptions = {
+  const settings: http.ServerOptions<typeof FlowingMessage> = {
+    IncomingMessage: FlowingMessage,
     maxHeaderSize: maxHeadBytes,
     headersTimeout: timeouts.headers,
     connectionsCheckingInterval: Math.min(timeouts.headers, 5000),
@@ -172,16 +173,24 @@ function refuse(
     socket.destroy()
     return
   }
-  const client = 'remoteAddress' in socket ? socket.remoteAddress : undefined
-  const { status, code, detail } = refusal
-  const requestId = randomUUID()
-  log.info({ requestId, client, status, error: code, detail }, 'request refused')
+  const client = socket instanceof net.Socket ? socket.remoteAddress : undefined
+  const requestId = logRefusal(refusal, { client, log })
   // Not closed at once: a reset would take the answer away from a client that is still sending.
   const timer = setTimeout(() => socket.destroy(), refusalMs)
   socket.on('error', () => {}).on('close', () => clearTimeout(timer))
   socket.once('end', () => socket.destroy())
   socket.end(formatRefusal(refusal, requestId))
   socket.resume()
+}
+
+/** Returns the request id that the log has it by. */
+function logRefusal(
+  { status, code, detail }: RegistryError,
+  { client, log }: { client: string | undefined; log: Logger },
+): string {
+  const requestId = randomUUID()
+  log.info({ requestId, client, status, error: code, detail }, 'request refused')
+  return requestId
 }
 
 /** TLS peers that are not let in, and why. They learn it from the answer to whatever they ask. */
@@ -200,42 +209,52 @@ function denyPeer(
 }
 
 /**
- * Lets TLS peers in. The first byte of each connection is looked at, to tell a client that speaks plain
- * HTTP what is wrong; `refusePeer` judges those whose handshake is done, before they can ask anything.
+ * Lets TLS peers in; `refusePeer` judges those whose handshake is done, before they can ask anything. A
+ * client that speaks plain HTTP is told what is wrong once OpenSSL has found that out: to look at the
+ * first byte before it would leave Node's TLS an input buffer of 17 KiB for good in place of 80, which
+ * costs an upload a seventh more CPU.
  */
 function admitTlsPeers(
   server: http.Server,
   connections: Connections,
-  { timeouts, refusePeer, refusedPeers, log }: ListenerOptions & { refusedPeers: RefusedPeers },
+  { refusePeer, refusedPeers, log }: ListenerOptions & { refusedPeers: RefusedPeers },
 ): void {
-  const acceptors = server.listeners('connection')
-  const admit = async (socket: Socket): Promise<void> => {
-    const isTls = await startsTls(socket, timeouts.headers)
-    if (isTls === false) refusePlainHttp(socket, log)
-    if (isTls !== true) return
-    connections.secure(socket)
-    for (const acceptor of acceptors) acceptor.call(server, socket)
-  }
-  server.removeAllListeners('connection')
-  server.on('connection', (socket: Socket) => {
-    connections.add(socket)
-    void admit(socket)
-  })
+  server.prependListener('connection', connections.secure)
   // Before Node's own listener, which hands over a request that came with the end of the handshake.
   server.prependListener('secureConnection', (socket: TLSSocket) => {
     connections.add(socket)
     const reason = refusePeer(socket)
     if (reason !== undefined) refusedPeers.set(socket, reason)
   })
-  server.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
-    const fields = { client: socket.remoteAddress, reason: error.message }
+  server.on('tlsClientError', (error: NodeJS.ErrnoException, socket: TLSSocket) => {
+    const client = socket.remoteAddress
+    if (plainHttpCodes.has(error.code)) {
+      refusePlainHttp({ client, beneath: connections.beneath(socket), log })
+      return
+    }
     // What an operator or a user can mend: certificates, versions, suites. The rest is scanners.
     const isMendable = /CERT|_CA$|VERSION|PROTOCOL|CIPHER/.test(error.code ?? '')
-    log[isMendable ? 'warn' : 'debug'](fields, 'TLS handshake failed')
+    log[isMendable ? 'warn' : 'debug']({ client, reason: error.message }, 'TLS handshake failed')
   })
 }
 
-function refusePlainHttp(socket: Socket, log: Logger): void {
+/** What OpenSSL says of a client that begins with the method of an HTTP request. */
+const plainHttpCodes = new Set<unknown>(['ERR_SSL_HTTP_REQUEST', 'ERR_SSL_HTTPS_PROXY_REQUEST'])
+
+/**
+ * Answers on the connection beneath, which Node closes as soon as this returns: the answer goes out at
+ * once, since nothing was sent before it.
+ */
+function refusePlainHttp({
+  client,
+  beneath,
+  log,
+}: {
+  client: string | undefined
+  beneath: Socket | undefined
+  log: Logger
+}): void {
   const reason = 'this port speaks HTTPS, and the client sent plain HTTP: use https://'
-  refuse(new RegistryError('REQUEST_INVALID', { reason }), socket, { current: undefined, log })
+  const refusal = new RegistryError('REQUEST_INVALID', { reason })
+  beneath?.end(formatRefusal(refusal, logRefusal(refusal, { client, log })))
 }
