@@ -13,6 +13,8 @@ export type Scale = {
   readonly bytes: number
   /** Bytes of one pushed or pulled blob. */
   readonly blobBytes: number
+  /** Bytes that pass each server before streams are measured: V8 optimizes for the first 3 GiB of a process. */
+  readonly warmUpBytes: number
   /** Bytes of the layer that must not show in memory. */
   readonly layerBytes: number
   /** Time of one measurement of small requests. */
@@ -26,10 +28,11 @@ export type Scale = {
 export type Bench = {
   readonly workspace: Workspace
   readonly scale: Scale
-  /** Measures each front once a round, in turn. */
+  /** Measures each front once a round, in turn, and before the first round `warmUps` times (1) in vain. */
   alternate<Front extends Pick<Server, 'name'>>(
     fronts: readonly Front[],
     measure: (front: Front) => Promise<Sample>,
+    warmUps?: number,
   ): Promise<Results>
 }
 

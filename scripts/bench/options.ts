@@ -19,11 +19,13 @@ const mebibyte = 1024 ** 2
 
 const full: Scale = {
   ...{ rounds: 5, bytes: 1024 * mebibyte, blobBytes: 256 * mebibyte, layerBytes: 10240 * mebibyte },
+  warmUpBytes: 6144 * mebibyte,
   ...{ seconds: 4, names: 10_000, idleConnections: 2000, stalledConnections: 200 },
 }
 
 const smoke: Scale = {
   ...{ rounds: 1, bytes: 16 * mebibyte, blobBytes: 4 * mebibyte, layerBytes: 16 * mebibyte },
+  warmUpBytes: 16 * mebibyte,
   ...{ seconds: 2, names: 200, idleConnections: 50, stalledConnections: 10 },
 }
 

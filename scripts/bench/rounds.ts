@@ -3,17 +3,17 @@ import { formatFigures } from './format.ts'
 
 /**
  * Returns `alternate` for that many rounds, each of which begins with another front, and every other of
- * which goes backwards, so that none always follows the same. Before the first, each is asked once
- * without being measured: compilers warm up, and the first login is hashed.
+ * which goes backwards, so that none always follows the same. Before the first, each is asked `warmUps`
+ * times without being measured: compilers warm up, and the first login is hashed.
  */
 export function createAlternation(rounds: number): Bench['alternate'] {
-  return async (fronts, measure) => {
+  return async (fronts, measure, warmUps = 1) => {
     const samples = new Map<string, Sample[]>(fronts.map(({ name }) => [name, []]))
     const take = async (front: (typeof fronts)[number]): Promise<Sample> =>
       await measure(front).catch((cause) => {
         throw new Error(`${front.name}: no measurement`, { cause })
       })
-    for (const front of fronts) await take(front)
+    for (let pass = 0; pass < warmUps; pass += 1) for (const front of fronts) await take(front)
     for (let round = 0; round < rounds; round += 1) {
       const first = round % fronts.length
       const turned = [...fronts.slice(first), ...fronts.slice(0, first)]

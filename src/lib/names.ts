@@ -29,10 +29,12 @@ export function isUploadId(text: string): text is UploadId {
   return uploadId.test(text)
 }
 
-function isRepoName(text: string): text is RepoName {
+/** True for what `parseRepoName` takes. */
+export function isRepoName(text: string): text is RepoName {
   return text.length <= 255 && repoName.test(text)
 }
 
-function isTag(text: string): text is Tag {
+/** True for what `parseTag` takes. */
+export function isTag(text: string): text is Tag {
   return tag.test(text)
 }

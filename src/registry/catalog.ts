@@ -33,13 +33,11 @@ export function createCatalog({ driver }: { readonly driver: StorageDriver }): C
 
   const open = async (key: Key): Promise<Opened | undefined> => {
     const isBelow = key.endsWith('/')
-    // `_manifests` and its like are no component of a name, so the grammar keeps us out of them.
     const name = storedRepository(isBelow ? key.slice(0, -1) : key)
     if (name === undefined) return undefined
     const inside = isBelow ? await keysIn(name) : await hasManifest(name)
-    if (inside === false || (inside !== true && inside.length === 0))
-      await requireNoBrokenLink(name)
-    return { name, inside }
+    if (inside === false || inside === undefined) await requireNoBrokenLink(name)
+    return { name, inside: inside ?? false }
   }
 
   /** A link to a disk that has gone leaves the folder it is in as it was, but not to be listed. */
@@ -63,7 +61,7 @@ export function createCatalog({ driver }: { readonly driver: StorageDriver }): C
     async list({ limit = Number.POSITIVE_INFINITY, after = '' }) {
       const entries: RepoName[] = []
       if (limit === 0) return { entries, more: false }
-      for await (const name of walk(await keysIn(undefined), after)) {
+      for await (const name of walk((await keysIn(undefined)) ?? [], after)) {
         if (entries.length === limit) return { entries, more: true }
         entries.push(name)
       }
@@ -74,12 +72,12 @@ export function createCatalog({ driver }: { readonly driver: StorageDriver }): C
 
 /**
  * Makes a function that returns what is directly below a repository, or below none, in the order of the
- * listing. Whatever comes or goes there changes the version of the folder, so that it need not be listed as
+ * listing; undefined if there is no such folder. Whatever comes or goes there changes the version of the folder, so that it need not be listed as
  * long as this is the same.
  */
 function createKeyReader(
   driver: StorageDriver,
-): (parent: RepoName | undefined) => Promise<readonly Key[]> {
+): (parent: RepoName | undefined) => Promise<readonly Key[] | undefined> {
   const known = createSizedCache<
     StoragePath,
     { readonly version: string; readonly keys: readonly Key[] }
@@ -91,18 +89,23 @@ function createKeyReader(
     const version = (await driver.stat(folder))?.version
     const last = known.get(folder)
     if (last !== undefined && last.version === version) return last.keys
-    const keys = keysAmong((await driver.list(folder)) ?? [], parent)
+    const entries = await driver.list(folder)
+    if (entries === undefined) return undefined
+    const keys = keysAmong(entries, parent)
     if (version !== undefined) known.set(folder, { version, keys })
     return keys
   }
 }
 
-/** Of 10,000 folders a page needs a hundred: so names are checked, and told apart, when their turn comes. */
+/**
+ * Of 10,000 folders a page needs a hundred: so names are checked, and told apart, when their turn comes; but
+ * for the folders that every repository has, `_manifests` and its like.
+ */
 function keysAmong(entries: readonly StoredEntry[], parent: RepoName | undefined): Key[] {
   const prefix = parent === undefined ? '' : `${parent}/`
   const keys: Key[] = []
   for (const { kind, name } of entries) {
-    if (kind === 'folder') keys.push(prefix + name, `${prefix}${name}/`)
+    if (kind === 'folder' && !name.startsWith('_')) keys.push(prefix + name, `${prefix}${name}/`)
   }
   return keys.sort()
 }

@@ -1,7 +1,8 @@
 import { rmSync } from 'node:fs'
-import type { Case, Goal } from '../case.ts'
-import { curl, measureStream, urlOf } from '../load.ts'
+import type { Case, Goal, Sample } from '../case.ts'
+import { curl, measureStream, urlOf, warmUpsOf } from '../load.ts'
 import { asUser, makeBlob, makeRegistries, push, startAll } from '../registries.ts'
+import type { Server } from '../workspace.ts'
 
 const fronts = { of: 'tidegate', than: 'docker-registry' } as const
 
@@ -21,14 +22,15 @@ export const registryPush: Case = {
   ],
   async run({ workspace, scale, alternate }) {
     const servers = await startAll(makeRegistries(workspace))
-    return await alternate(servers, async (server) => {
+    const measure = async (server: Server): Promise<Sample> => {
       const blob = await makeBlob(workspace, scale.blobBytes)
       const sample = await measureStream(server, scale.blobBytes, () =>
         push(workspace, server, blob),
       )
       rmSync(blob.file)
       return sample
-    })
+    }
+    return await alternate(servers, measure, warmUpsOf(scale, scale.blobBytes))
   },
 }
 
@@ -47,12 +49,13 @@ export const registryPull: Case = {
     for (const server of servers) await push(workspace, server, blob)
     // Four in a row on one connection, lest curl's start count for more than the blob.
     const times = 4
-    return await alternate(servers, (server) => {
+    const measure = (server: Server): Promise<Sample> => {
       const url = urlOf(server, `/v2/bench/blobs/${blob.digest}`)
       const urls = Array.from({ length: times }, () => ['-o', '/dev/null', url]).flat()
       return measureStream(server, scale.blobBytes * times, () =>
         curl(workspace, [...asUser, ...urls]),
       )
-    })
+    }
+    return await alternate(servers, measure, warmUpsOf(scale, scale.blobBytes * times))
   },
 }

@@ -7,7 +7,7 @@ import { startHaproxy } from '../fronts/haproxy.ts'
 import { startHttpProxy } from '../fronts/http-proxy.ts'
 import { startNginx } from '../fronts/nginx.ts'
 import { startTidegate } from '../fronts/tidegate.ts'
-import { curl, measureStream, urlOf } from '../load.ts'
+import { curl, measureStream, urlOf, warmUpsOf } from '../load.ts'
 import type { Server, Workspace } from '../workspace.ts'
 
 const blob = `/v2/bench/blobs/sha256:${'a'.repeat(64)}`
@@ -35,8 +35,10 @@ export const proxyUpload: Case = {
   async run({ workspace, scale, alternate }) {
     const fronts = await startFronts(workspace, await startBulkBackend(workspace, scale))
     const file = makeSparseFile(workspace, scale.bytes)
-    return await alternate(fronts, (front) =>
-      measureStream(front, scale.bytes, () => upload(workspace, front, file)),
+    return await alternate(
+      fronts,
+      (front) => measureStream(front, scale.bytes, () => upload(workspace, front, file)),
+      warmUpsOf(scale, scale.bytes),
     )
   },
 }
@@ -94,8 +96,10 @@ async function startFronts(workspace: Workspace, upstream: string): Promise<Serv
 }
 
 function measureDownloads({ workspace, scale, alternate }: Bench, fronts: readonly Server[]) {
-  return alternate(fronts, (front) =>
-    measureStream(front, scale.bytes, () => download(workspace, front)),
+  return alternate(
+    fronts,
+    (front) => measureStream(front, scale.bytes, () => download(workspace, front)),
+    warmUpsOf(scale, scale.bytes),
   )
 }
 
