@@ -51,19 +51,28 @@ export function warmUpsOf({ warmUpBytes }: Scale, bytes: number): number {
 type SmallOptions = {
   readonly path: string
   readonly seconds: number
+  readonly connections?: number
   readonly hasUser?: boolean
   readonly headers?: readonly string[]
 }
 
-/** Requests per second of wrk's GETs on 16 connections that are kept. @throws Error unless all are 200 */
+/** Requests per second of wrk's GETs on connections, 16 unless told, that are kept. @throws Error unless all are 200 */
 export async function measureGets(
   workspace: Workspace,
   server: Server,
-  { path, seconds, hasUser = false, headers = [] }: SmallOptions,
+  { path, seconds, connections = 16, hasUser = false, headers = [] }: SmallOptions,
 ): Promise<Sample> {
   const login = `Authorization: Basic ${Buffer.from(credentials).toString('base64')}`
   const all = [...headers, ...(hasUser ? [login] : [])].flatMap((header) => ['-H', header])
-  const args = ['-t1', '-c16', '--timeout', '60s', `-d${seconds}s`, ...all, urlOf(server, path)]
+  const args = [
+    '-t1',
+    `-c${connections}`,
+    '--timeout',
+    '60s',
+    `-d${seconds}s`,
+    ...all,
+    urlOf(server, path),
+  ]
   return await measureRequests(server, async () => {
     const { stdout } = await execute('wrk', args, { env: workspace.clientEnv })
     if (/^ *(Non-2xx|Socket errors)/m.test(stdout)) throw new Error(`${server.name}: ${stdout}`)
@@ -75,10 +84,21 @@ export async function measureGets(
 export async function measureHeads(
   workspace: Workspace,
   server: Server,
-  { path, seconds, hasUser = false, headers = [] }: SmallOptions,
+  { path, seconds, connections = 16, hasUser = false, headers = [] }: SmallOptions,
 ): Promise<Sample> {
   const login = hasUser ? ['-A', credentials] : []
-  const load = ['-q', '-k', '-i', '-c16', '-f', 'TLS1.3', '-t', String(seconds), '-n', '10000000']
+  const load = [
+    '-q',
+    '-k',
+    '-i',
+    `-c${connections}`,
+    '-f',
+    'TLS1.3',
+    '-t',
+    String(seconds),
+    '-n',
+    '10000000',
+  ]
   const all = headers.flatMap((header) => ['-H', header])
   const args = [...load, ...login, ...all, urlOf(server, path)]
   return await measureRequests(server, async () => {

@@ -53,7 +53,7 @@ export function ratioOf(
   return median(ratios)
 }
 
-export function median(values: readonly number[]): number {
+function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b)
   const middle = (sorted.length - 1) / 2
   const below = sorted[Math.floor(middle)] ?? Number.NaN

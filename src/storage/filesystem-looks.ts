@@ -1,7 +1,6 @@
 import { type BigIntStats, statSync } from 'node:fs'
 import { stat, statfs } from 'node:fs/promises'
-import { createBoundedMap } from '../lib/bounded-map.ts'
-import { ifPresent } from './filesystem-errors.ts'
+import { ifPresent, isAbsence } from './filesystem-errors.ts'
 
 /** File systems on disks of this machine, by the `f_type` of statfs(2): ext2 to 4, XFS, Btrfs, tmpfs,
  *  overlay, ZFS, F2FS, bcachefs. */
@@ -12,31 +11,55 @@ const localTypes: ReadonlySet<number> = new Set([
 const recentMs = 5_000
 const maxRecent = 16_384
 
+/** Returns what is at a path; undefined if there is nothing. */
+type Look = (path: string) => BigIntStats | undefined | Promise<BigIntStats | undefined>
+
 /**
- * Makes a function that stats a path; undefined if there is nothing.
+ * Makes a function that stats a path.
  *
  * A link that is pulled by all the world is looked at on every request. In a thread a look costs 15 to
  * 40 us of CPU, nearly all of it for waking the thread and being woken; on the spot it costs 2. So what was
  * looked at a moment ago, on a disk of this machine, is looked at on the spot; what may have to be
  * fetched, from a disk or over a network, never is: the whole server would wait for it.
  */
-export function createLook(): (path: string) => Promise<BigIntStats | undefined> {
-  const recent = createBoundedMap<string, true>({ max: maxRecent, ttlMs: recentMs })
+export function createLook(): Look {
+  /** When each path was last looked at; those that came first leave first. */
+  const recent = new Map<string, number>()
   const isLocal = createLocalCheck()
 
+  const remember = (path: string): void => {
+    recent.set(path, Date.now())
+    if (recent.size <= maxRecent) return
+    for (const first of recent.keys()) {
+      recent.delete(first)
+      return
+    }
+  }
   const lookInThread = async (path: string): Promise<BigIntStats | undefined> => {
     const stats = await ifPresent(stat(path, { bigint: true }))
-    if (stats !== undefined && (await isLocal(stats.dev, path))) recent.set(path, true)
-    return stats
-  }
-  const lookNow = async (path: string): Promise<BigIntStats | undefined> => {
-    const stats = statSync(path, { bigint: true, throwIfNoEntry: false })
-    if (stats === undefined) recent.delete(path)
-    else recent.set(path, true)
+    if (stats !== undefined && (await isLocal(stats.dev, path))) remember(path)
+    else recent.delete(path)
     return stats
   }
 
-  return (path) => (recent.get(path) ? ifPresent(lookNow(path)) : lookInThread(path))
+  return (path) => {
+    const now = Date.now()
+    const last = recent.get(path)
+    if (last === undefined || now - last >= recentMs) return lookInThread(path)
+    const stats = lookNow(path)
+    if (stats === undefined) recent.delete(path)
+    else recent.set(path, now)
+    return stats
+  }
+}
+
+function lookNow(path: string): BigIntStats | undefined {
+  try {
+    return statSync(path, { bigint: true, throwIfNoEntry: false })
+  } catch (error) {
+    if (isAbsence(error)) return undefined
+    throw error
+  }
 }
 
 /** Makes a function that tells whether a path's device is a disk of this machine; remembered for each. */
