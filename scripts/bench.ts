@@ -4,6 +4,7 @@ import { writeFileSync } from 'node:fs'
 import type { Case } from './bench/case.ts'
 import { cases } from './bench/cases.ts'
 import { writeDocuments } from './bench/document.ts'
+import { holdFreeMemory } from './bench/free-memory.ts'
 import { helpOf, type Options, parseOptions, requirePrograms, UsageError } from './bench/options.ts'
 import { formatRecord, recordOf } from './bench/record.ts'
 import { formatMedians, formatOutcomes, type Measured } from './bench/report.ts'
@@ -27,6 +28,7 @@ try {
 
 async function bench(options: Options): Promise<void> {
   requirePrograms(options.cases)
+  using _held = options.isSmoke ? undefined : await holdFreeMemory()
   const measured: Measured[] = []
   for (const one of options.cases) measured.push(await measure(one, options))
   const record = recordOf(measured, options.scale)

@@ -48,6 +48,9 @@ export function warmUpsOf({ warmUpBytes }: Scale, bytes: number): number {
   return Math.ceil(warmUpBytes / bytes)
 }
 
+/** The same for small requests: V8 goes on optimizing for the first 150,000 of a process. */
+export const smallWarmUps = 4
+
 type SmallOptions = {
   readonly path: string
   readonly seconds: number

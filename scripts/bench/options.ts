@@ -6,6 +6,7 @@ import type { Case, Scale } from './case.ts'
 export type Options = {
   readonly cases: readonly Case[]
   readonly scale: Scale
+  readonly isSmoke: boolean
   /** Whether docs/performance.md and its files are written. */
   readonly isWritten: boolean
   /** File that gets the JSON as well. */
@@ -64,6 +65,7 @@ export function parseOptions(args: readonly string[], all: readonly Case[]): Opt
       rounds: parseCount('--rounds', values.rounds, base.rounds),
       bytes: parseCount('--size', values.size, base.bytes / mebibyte) * mebibyte,
     },
+    isSmoke: values.smoke ?? false,
     isWritten: values.write ?? Object.keys(values).length === 0,
     json: values.json,
   }

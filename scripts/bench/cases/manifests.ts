@@ -1,6 +1,7 @@
 import type { Case, Goal } from '../case.ts'
-import { measureGets, measureHeads } from '../load.ts'
+import { measureGets, measureHeads, smallWarmUps } from '../load.ts'
 import { fillStore, makeRegistries, manifestType, startAll } from '../registries.ts'
+import type { Server } from '../workspace.ts'
 
 /** A tag's manifest, which is what clients ask for most. */
 const request = {
@@ -24,9 +25,8 @@ export const manifestGet: Case = {
   goals: [goal('GET')],
   async run({ workspace, scale: { seconds }, alternate }) {
     const servers = await startAll(makeRegistries(workspace, fillOne))
-    return await alternate(servers, (server) =>
-      measureGets(workspace, server, { ...request, seconds }),
-    )
+    const measure = (server: Server) => measureGets(workspace, server, { ...request, seconds })
+    return await alternate(servers, measure, smallWarmUps)
   },
 }
 
@@ -37,8 +37,7 @@ export const manifestHead: Case = {
   goals: [goal('HEAD')],
   async run({ workspace, scale: { seconds }, alternate }) {
     const servers = await startAll(makeRegistries(workspace, fillOne))
-    return await alternate(servers, (server) =>
-      measureHeads(workspace, server, { ...request, seconds }),
-    )
+    const measure = (server: Server) => measureHeads(workspace, server, { ...request, seconds })
+    return await alternate(servers, measure, smallWarmUps)
   },
 }

@@ -6,7 +6,8 @@ import { startHaproxy } from '../fronts/haproxy.ts'
 import { startHttpProxy } from '../fronts/http-proxy.ts'
 import { startNginx, startSmallBackend } from '../fronts/nginx.ts'
 import { startTidegate } from '../fronts/tidegate.ts'
-import { measureGets } from '../load.ts'
+import { measureGets, smallWarmUps } from '../load.ts'
+import type { Server } from '../workspace.ts'
 
 const figure = 'requests/s'
 
@@ -34,9 +35,9 @@ export const smallAnonymous: Case = {
       await startCaddy(workspace, { upstream, threads: 1 }),
       await startHttpProxy(workspace, { upstream }),
     ]
-    return await alternate(fronts, (front) =>
-      measureGets(workspace, front, { path: '/v2/', seconds: scale.seconds }),
-    )
+    const request = { path: '/v2/', seconds: scale.seconds }
+    const measure = (front: Server) => measureGets(workspace, front, request)
+    return await alternate(fronts, measure, smallWarmUps)
   },
 }
 
@@ -67,6 +68,7 @@ export const smallAuthenticated: Case = {
       await startDockerRegistry(workspace, { store: store() }),
     ]
     const request = { path: '/v2/', seconds: scale.seconds, hasUser: true }
-    return await alternate(fronts, (front) => measureGets(workspace, front, request))
+    const measure = (front: Server) => measureGets(workspace, front, request)
+    return await alternate(fronts, measure, smallWarmUps)
   },
 }

@@ -120,6 +120,7 @@ export function createRequestBody(
   if (req.destroyed) onClose()
 
   return {
+    length: bodyLength(req),
     accept() {
       if (!isAccepted && !res.destroyed) res.writeContinue()
       isAccepted = true

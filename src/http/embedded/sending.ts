@@ -51,7 +51,7 @@ export async function sendStored(
 }
 
 /**
- * Two buffers in turn: the next part is read into one while the client takes what is in the other. A
+ * Two buffers in turn, if one does not hold it all: the next part is read into one while the client takes what is in the other. A
  * buffer is used again only after the write of its content was called back.
  */
 async function sendLarge(
@@ -62,11 +62,12 @@ async function sendLarge(
 ): Promise<void> {
   const { res, progress } = exchange
   const client = watchClient(res, idleTimeoutMs)
-  const buffers = [takeLargeBuffer(), takeLargeBuffer()] as const
+  const buffers: Buffer[] = []
   let taken = Promise.resolve(!res.destroyed)
   try {
     for (let sent = 0, turn = 0; sent < length; turn += 1) {
-      const buffer = buffers[turn % 2 === 0 ? 0 : 1]
+      const buffer = buffers[turn % 2] ?? takeLargeBuffer(length - sent)
+      buffers[turn % 2] = buffer
       const piece = buffer.subarray(0, Math.min(buffer.length, length - sent))
       await readWhole(reader, piece, position + sent)
       if (!(await taken)) return
