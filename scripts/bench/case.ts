@@ -13,7 +13,7 @@ export type Scale = {
   readonly bytes: number
   /** Bytes of one pushed or pulled blob. */
   readonly blobBytes: number
-  /** Bytes that pass each server before streams are measured: V8 optimizes for the first 3 GiB of a process. */
+  /** Bytes that pass each server before streams are measured: V8 optimizes a process for 3 GiB. */
   readonly warmUpBytes: number
   /** Bytes of the layer that must not show in memory. */
   readonly layerBytes: number
@@ -28,7 +28,7 @@ export type Scale = {
 export type Bench = {
   readonly workspace: Workspace
   readonly scale: Scale
-  /** Measures each front once a round, in turn, and before the first round `warmUps` times (1) in vain. */
+  /** Measures each front once a round, in turn, and `warmUps` times (1) in vain before. */
   alternate<Front extends Pick<Server, 'name'>>(
     fronts: readonly Front[],
     measure: (front: Front) => Promise<Sample>,

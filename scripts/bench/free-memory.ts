@@ -13,20 +13,22 @@ const leftBytes = 4 * 1024 ** 3
  * file, and no difference between servers is seen any more. Gives it back when it is disposed of.
  */
 export async function holdFreeMemory(): Promise<Disposable> {
-  const bytes = Math.max(0, freemem() - leftBytes)
+  const bytes = Math.max(0, Math.min(freemem(), process.availableMemory()) - leftBytes)
   console.log(`holding ${(bytes / 1024 ** 3).toFixed(1)} GiB of free memory`)
   // A process of its own: to fork one of this size takes its time.
-  const holder = spawn(
-    process.execPath,
-    [join(import.meta.dirname, 'memory-holder.js'), `${bytes}`],
-    {
-      stdio: ['pipe', 'pipe', 'inherit'],
-    },
-  )
-  const ended = once(holder, 'exit').then(([code, signal]) => {
-    throw new Error(`free memory cannot be held: exit ${code ?? signal}`)
+  const program = join(import.meta.dirname, 'memory-holder.js')
+  const stdio = ['pipe', 'pipe', 'inherit'] as const
+  const holder = spawn(process.execPath, [program, `${bytes}`], { stdio: [...stdio] })
+  let isOver = false
+  // Ends the run: what follows would be measured under other conditions than what came before.
+  holder.once('exit', (code, signal) => {
+    if (!isOver) throw new Error(`free memory is no longer held: exit ${code ?? signal}`)
   })
-  await Promise.race([once(holder.stdout, 'data'), ended])
-  ended.catch(() => {})
-  return { [Symbol.dispose]: () => void holder.kill() }
+  await once(holder.stdout, 'data')
+  return {
+    [Symbol.dispose]() {
+      isOver = true
+      holder.kill()
+    },
+  }
 }

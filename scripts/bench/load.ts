@@ -59,7 +59,10 @@ type SmallOptions = {
   readonly headers?: readonly string[]
 }
 
-/** Requests per second of wrk's GETs on connections, 16 unless told, that are kept. @throws Error unless all are 200 */
+/**
+ * Requests per second of wrk's GETs on connections, 16 unless told, that are kept.
+ * @throws Error unless all are 200
+ */
 export async function measureGets(
   workspace: Workspace,
   server: Server,
@@ -79,7 +82,7 @@ export async function measureGets(
   return await measureRequests(server, async () => {
     const { stdout } = await execute('wrk', args, { env: workspace.clientEnv })
     if (/^ *(Non-2xx|Socket errors)/m.test(stdout)) throw new Error(`${server.name}: ${stdout}`)
-    return Number(/^ *(\d+) requests in/m.exec(stdout)?.[1])
+    return countIn(stdout, /^ *(\d+) requests in/m)
   })
 }
 
@@ -107,8 +110,14 @@ export async function measureHeads(
   return await measureRequests(server, async () => {
     const { stdout } = await execute('ab', args, { env: workspace.clientEnv })
     if (/^Non-2xx/m.test(stdout)) throw new Error(`${server.name}: ${stdout}`)
-    return Number(/^Complete requests: *(\d+)/m.exec(stdout)?.[1])
+    return countIn(stdout, /^Complete requests: *(\d+)/m)
   })
+}
+
+function countIn(output: string, pattern: RegExp): number {
+  const count = Number(pattern.exec(output)?.[1])
+  if (count > 0) return count
+  throw new Error(`no number of requests in ${output}`)
 }
 
 async function measureRequests(server: Server, work: () => Promise<number>): Promise<Sample> {

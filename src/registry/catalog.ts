@@ -23,8 +23,8 @@ const width = 16
 type Key = string
 type Opened = { readonly name: RepoName; readonly inside: readonly Key[] | boolean }
 
-/** Keys kept in memory: about 20 MiB. */
-const maxKeys = 100_000
+/** Keys kept in memory, at most about 100 MiB: three for each of 160,000 repositories. */
+const maxKeys = 500_000
 
 /** The repositories of a folder, found on demand: a page costs about as many looks as it has entries. */
 export function createCatalog({ driver }: { readonly driver: StorageDriver }): Catalog {
@@ -72,8 +72,8 @@ export function createCatalog({ driver }: { readonly driver: StorageDriver }): C
 
 /**
  * Makes a function that returns what is directly below a repository, or below none, in the order of the
- * listing; undefined if there is no such folder. Whatever comes or goes there changes the version of the folder, so that it need not be listed as
- * long as this is the same.
+ * listing; undefined if there is no such folder. Whatever comes or goes there changes the version of the
+ * folder, so that it need not be listed as long as this is the same.
  */
 function createKeyReader(
   driver: StorageDriver,
@@ -110,8 +110,25 @@ function keysAmong(entries: readonly StoredEntry[], parent: RepoName | undefined
   return keys.sort()
 }
 
+/** The keys that may lead to names after `after`, of keys of one folder in their order. */
 function* keysAfter(keys: readonly Key[], after: string): Generator<Key, void, undefined> {
-  for (const key of keys) {
-    if (key > after || (key.endsWith('/') && after.startsWith(key))) yield key
+  // The repository that `after` is below sorts before it, and leads to more.
+  for (let slash = after.indexOf('/'); slash !== -1; slash = after.indexOf('/', slash + 1)) {
+    const above = after.slice(0, slash + 1)
+    if (keys[indexAfter(keys, above) - 1] === above) yield above
   }
+  for (let index = indexAfter(keys, after); index < keys.length; index += 1) {
+    yield keys[index] as Key // below its length
+  }
+}
+
+/** Index of the first of the sorted `keys` that is greater than `key`. */
+function indexAfter(keys: readonly Key[], key: string): number {
+  let [low, high] = [0, keys.length]
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if ((keys[middle] as Key) > key) high = middle
+    else low = middle + 1
+  }
+  return low
 }

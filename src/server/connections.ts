@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Socket } from 'node:net'
+import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { TLSSocket } from 'node:tls'
 
@@ -12,8 +12,6 @@ export type Connections = {
   add(socket: Duplex): void
   /** A TLS handshake is to come on it; the TLS connection is added once it is established. */
   secure(socket: Socket): void
-  /** What lies beneath a TLS connection whose handshake has not ended. Unknown for Unix sockets. */
-  beneath(socket: TLSSocket): Socket | undefined
   /** How many are open, handshakes included. */
   count(): number
   /** Calls `answer` when the answers to all earlier requests on the same connection are complete. */
@@ -43,9 +41,8 @@ const maxPipelined = 16
  */
 export function createConnections(): Connections {
   const states = new Map<Duplex, State>()
-  const beneathTls = new Set<Duplex>()
-  /** By the peer's address, which is how a TLS connection and the one beneath it are told to be one. */
-  const handshaking = new Map<string, Socket>()
+  const beneathTls = new Set<Socket>()
+  const handshaking = new Set<Socket>()
 
   const closeWhere = (isClosed: (state: State) => boolean): void => {
     for (const [socket, state] of states) if (isClosed(state)) socket.destroy()
@@ -53,20 +50,19 @@ export function createConnections(): Connections {
 
   return {
     add(socket) {
-      if (socket instanceof TLSSocket) handshaking.delete(peerOf(socket))
+      const beneath = socket instanceof TLSSocket ? connectionBeneath(socket) : undefined
+      if (beneath !== undefined) handshaking.delete(beneath)
       states.set(socket, { used: false, unfinished: [] })
       socket.once('close', () => states.delete(socket))
     },
     secure(socket) {
       beneathTls.add(socket)
-      const peer = peerOf(socket)
-      if (socket.remotePort !== undefined) handshaking.set(peer, socket)
+      handshaking.add(socket)
       socket.once('close', () => {
         beneathTls.delete(socket)
-        if (handshaking.get(peer) === socket) handshaking.delete(peer)
+        handshaking.delete(socket)
       })
     },
-    beneath: (socket) => handshaking.get(peerOf(socket)),
     count: () => states.size + handshaking.size,
     ask(request, answer) {
       const state = states.get(request.req.socket)
@@ -87,7 +83,7 @@ export function createConnections(): Connections {
     closeIdle: () => closeWhere(({ used, unfinished }) => used && unfinished.length === 0),
     closeUnused() {
       closeWhere(({ used }) => !used)
-      for (const socket of handshaking.values()) socket.destroy()
+      for (const socket of handshaking) socket.destroy()
     },
     closeAll() {
       let busy = 0
@@ -101,6 +97,13 @@ export function createConnections(): Connections {
   }
 }
 
-function peerOf({ remoteAddress, remotePort }: Socket): string {
-  return `${remoteAddress} ${remotePort}`
+/**
+ * The connection that a TLS connection of a server is on. Node keeps it under a name of its own, and
+ * nothing public leads there: addresses do not, for one peer may reach two of ours from one port, and
+ * those on Unix sockets have none.
+ */
+export function connectionBeneath(
+  socket: TLSSocket & { readonly _parent?: unknown },
+): Socket | undefined {
+  return socket._parent instanceof Socket ? socket._parent : undefined
 }

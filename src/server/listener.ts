@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import http from 'node:http'
 import https from 'node:https'
-import net, { type ListenOptions, type Socket } from 'node:net'
+import net, { type ListenOptions } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { SecureContextOptions, TLSSocket, TlsOptions } from 'node:tls'
@@ -9,7 +9,12 @@ import type { Logger } from 'pino'
 import type { RequestHandler } from '../http/pipeline.ts'
 import { sendError } from '../http/reply.ts'
 import { RegistryError } from '../lib/errors.ts'
-import { type Connections, createConnections, type Unfinished } from './connections.ts'
+import {
+  type Connections,
+  connectionBeneath,
+  createConnections,
+  type Unfinished,
+} from './connections.ts'
 import { affordableConnections } from './file-limit.ts'
 import { FlowingMessage } from './flowing-message.ts'
 import { listen, urlOf } from './listen.ts'
@@ -227,13 +232,16 @@ function admitTlsPeers(
     if (reason !== undefined) refusedPeers.set(socket, reason)
   })
   server.on('tlsClientError', (error: NodeJS.ErrnoException, socket: TLSSocket) => {
-    const client = socket.remoteAddress
     if (plainHttpCodes.has(error.code)) {
-      refusePlainHttp({ client, beneath: connections.beneath(socket), log })
+      refusePlainHttp(socket, log)
       return
     }
-    // What an operator or a user can mend: certificates, versions, suites. The rest is scanners.
-    const isMendable = /CERT|_CA$|VERSION|PROTOCOL|CIPHER/.test(error.code ?? '')
+    const client = socket.remoteAddress
+    // What an operator or a user can mend: certificates, versions, suites. The rest is scanners, and who
+    // speaks no TLS at all has a "wrong version".
+    const isMendable =
+      error.code !== 'ERR_SSL_WRONG_VERSION_NUMBER' &&
+      /CERT|_CA$|VERSION|PROTOCOL|CIPHER/.test(error.code ?? '')
     log[isMendable ? 'warn' : 'debug']({ client, reason: error.message }, 'TLS handshake failed')
   })
 }
@@ -242,19 +250,13 @@ function admitTlsPeers(
 const plainHttpCodes = new Set<unknown>(['ERR_SSL_HTTP_REQUEST', 'ERR_SSL_HTTPS_PROXY_REQUEST'])
 
 /**
- * Answers on the connection beneath, which Node closes as soon as this returns: the answer goes out at
- * once, since nothing was sent before it.
+ * Answers on the connection beneath, which Node closes as soon as this returns: the answer is out by then,
+ * since nothing was sent before it. Who is still sending a body may lose it to a reset; registry clients
+ * begin with a GET.
  */
-function refusePlainHttp({
-  client,
-  beneath,
-  log,
-}: {
-  client: string | undefined
-  beneath: Socket | undefined
-  log: Logger
-}): void {
+function refusePlainHttp(socket: TLSSocket, log: Logger): void {
   const reason = 'this port speaks HTTPS, and the client sent plain HTTP: use https://'
   const refusal = new RegistryError('REQUEST_INVALID', { reason })
-  beneath?.end(formatRefusal(refusal, logRefusal(refusal, { client, log })))
+  const requestId = logRefusal(refusal, { client: socket.remoteAddress, log })
+  connectionBeneath(socket)?.end(formatRefusal(refusal, requestId))
 }

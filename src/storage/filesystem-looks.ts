@@ -1,5 +1,6 @@
 import { type BigIntStats, statSync } from 'node:fs'
 import { stat, statfs } from 'node:fs/promises'
+import { createBoundedMap } from '../lib/bounded-map.ts'
 import { ifPresent, isAbsence } from './filesystem-errors.ts'
 
 /** File systems on disks of this machine, by the `f_type` of statfs(2): ext2 to 4, XFS, Btrfs, tmpfs,
@@ -11,7 +12,7 @@ const localTypes: ReadonlySet<number> = new Set([
 const recentMs = 5_000
 const maxRecent = 16_384
 
-/** Returns what is at a path; undefined if there is nothing. */
+/** Returns what is at a path, undefined if there is nothing; throws or rejects with the system's errors. */
 type Look = (path: string) => BigIntStats | undefined | Promise<BigIntStats | undefined>
 
 /**
@@ -23,12 +24,12 @@ type Look = (path: string) => BigIntStats | undefined | Promise<BigIntStats | un
  * fetched, from a disk or over a network, never is: the whole server would wait for it.
  */
 export function createLook(): Look {
-  /** When each path was last looked at; those that came first leave first. */
-  const recent = new Map<string, number>()
+  /** The device of each path, and when it was last looked at; the least recent come first. */
+  const recent = new Map<string, { readonly device: bigint; readonly at: number }>()
   const isLocal = createLocalCheck()
 
-  const remember = (path: string): void => {
-    recent.set(path, Date.now())
+  const remember = (path: string, device: bigint): void => {
+    recent.set(path, { device, at: performance.now() })
     if (recent.size <= maxRecent) return
     for (const first of recent.keys()) {
       recent.delete(first)
@@ -37,18 +38,17 @@ export function createLook(): Look {
   }
   const lookInThread = async (path: string): Promise<BigIntStats | undefined> => {
     const stats = await ifPresent(stat(path, { bigint: true }))
-    if (stats !== undefined && (await isLocal(stats.dev, path))) remember(path)
-    else recent.delete(path)
+    if (stats !== undefined && (await isLocal(stats.dev, path))) remember(path, stats.dev)
     return stats
   }
 
   return (path) => {
-    const now = Date.now()
     const last = recent.get(path)
-    if (last === undefined || now - last >= recentMs) return lookInThread(path)
+    recent.delete(path)
+    if (last === undefined || performance.now() - last.at >= recentMs) return lookInThread(path)
     const stats = lookNow(path)
-    if (stats === undefined) recent.delete(path)
-    else recent.set(path, now)
+    // On another device it may be one that is far away.
+    if (stats?.dev === last.device) remember(path, last.device)
     return stats
   }
 }
@@ -62,9 +62,12 @@ function lookNow(path: string): BigIntStats | undefined {
   }
 }
 
-/** Makes a function that tells whether a path's device is a disk of this machine; remembered for each. */
+/**
+ * Makes a function that tells whether a path's device is a disk of this machine. Remembered for a while: the
+ * system gives the number of a device that is gone to another.
+ */
 function createLocalCheck(): (device: bigint, path: string) => Promise<boolean> {
-  const known = new Map<bigint, boolean>()
+  const known = createBoundedMap<bigint, boolean>({ max: 64, ttlMs: 60_000 })
   return async (device, path) => {
     const answer = known.get(device)
     if (answer !== undefined) return answer

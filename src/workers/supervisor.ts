@@ -92,12 +92,17 @@ export async function startSupervisor(options: SupervisorOptions): Promise<Super
   }
 }
 
-/** Says why one of the first could not start. @throws StartupError */
+/**
+ * Says why one of the first could not start.
+ * @throws StartupError; Error when it was killed, or could not be made: that may pass
+ */
 async function failStart({ exited }: WorkerProcess, cause: unknown): Promise<never> {
   if (cause instanceof StartupError) throw cause
   const { code, signal, error } = await exited
+  if (code === null)
+    throw new Error(`a worker process could not start: ${error ?? `signal ${signal}`}`, { cause })
   throw new StartupError(
-    `workers: a worker process ended before it could listen (${error ?? `code ${code}, signal ${signal}`}); set workers to 1 to do without`,
+    `workers: a worker process ended before it could listen (code ${code}); set workers to 1 to do without`,
     { cause },
   )
 }

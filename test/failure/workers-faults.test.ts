@@ -1,9 +1,13 @@
 import { once } from 'node:events'
 import { readFile, writeFile } from 'node:fs/promises'
+import type { ClientRequest } from 'node:http'
+import net from 'node:net'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import test from 'ava'
 import { hashPassword } from '../../src/auth/password-hash.ts'
 import { beginDownload, forwarding, startHeldBackend } from '../support/held-backend.ts'
+import { isThere } from '../support/process-tree.ts'
 import { type Client, present, startSeveralWorkers, until } from '../support/several-workers.ts'
 
 const debug = "debug: {addr: '127.0.0.1:0', prometheus: {enabled: true}}"
@@ -114,5 +118,49 @@ test.serial(
     await Promise.all(slow)
     t.deepEqual(ended, ['quick', 'quick', 'slow', 'slow'])
     for (const client of [...clients, ...others]) client[Symbol.dispose]()
+  },
+)
+
+/** The first half of an upload of ten bytes, which has left. */
+async function beginUpload(client: Client): Promise<ClientRequest> {
+  const start = client.begin({ method: 'POST', path: '/v2/a/blobs/uploads/' })
+  start.end()
+  const [started] = await once(start, 'response')
+  await started.toArray()
+  const { pathname, search } = new URL(started.headers.location)
+  const upload = client.begin({
+    method: 'PATCH',
+    path: pathname + search,
+    headers: { 'Content-Length': 10, 'Content-Type': 'application/octet-stream' },
+  })
+  upload.write('01234')
+  await until(() => upload.writableLength === 0 && upload.socket?.writableLength === 0)
+  return upload
+}
+
+test.serial(
+  'workers: a connection that was on its way when the primary was killed costs no transfer',
+  async (t) => {
+    await using server = await startSeveralWorkers()
+    const clients = await server.connect(2)
+    const pids = await server.workerPids()
+    const uploads = await Promise.all(clients.map(beginUpload))
+    // So that connections wait between the processes.
+    for (const pid of pids) process.kill(pid, 'SIGSTOP')
+    const late = Array.from({ length: 4 }, () => net.connect(server.port, '127.0.0.1'))
+    for (const socket of late) socket.on('error', () => {})
+    await Promise.all(late.map((socket) => once(socket, 'connect')))
+    await server.kill()
+    for (const pid of pids) process.kill(pid, 'SIGCONT')
+    await delay(2000)
+    for (const upload of uploads) {
+      upload.end('56789')
+      const [res] = await once(upload, 'response')
+      t.is(res.statusCode, 202)
+      await res.toArray()
+    }
+    for (const socket of late) socket.destroy()
+    for (const client of clients) client[Symbol.dispose]()
+    await until(() => !pids.some(isThere))
   },
 )

@@ -37,5 +37,9 @@ export function isThere(pid: number): boolean {
 
 /** Sends SIGKILL to a process that may have ended already. */
 export function killIfThere(pid: number): void {
-  if (isThere(pid)) process.kill(pid, 'SIGKILL')
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch {
+    // There is nobody to kill; no process of ours is another user's.
+  }
 }

@@ -51,8 +51,8 @@ export async function sendStored(
 }
 
 /**
- * Two buffers in turn, if one does not hold it all: the next part is read into one while the client takes what is in the other. A
- * buffer is used again only after the write of its content was called back.
+ * Two buffers in turn, if one does not hold it all: the next part is read into one while the client
+ * takes what is in the other. A buffer is used again only after the write of its content was called back.
  */
 async function sendLarge(
   exchange: RoutedExchange,

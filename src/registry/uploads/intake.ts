@@ -19,8 +19,9 @@ export type Intake = {
  * as there are too many. Rejects when the source does, the disk does or it shall let go; then all that
  * had arrived before is written, unless it was the disk.
  *
- * Two buffers take turns, if there is more than one fill: while one is written, it is hashed and the other fills. To hash on a
- * thread of its own was 5 % faster on two cores, for 5 % more CPU and 30 MiB: not worth it.
+ * Two buffers take turns, if one does not hold it all: while one is written, it is hashed and the other
+ * fills. To hash on a thread of its own was at best 5 % faster on two cores, for 5 % more CPU and 30 MiB:
+ * not worth it.
  */
 export async function takeIn({ source, writer, digester, most, letGo }: Intake): Promise<number> {
   let received = 0
@@ -40,7 +41,7 @@ export async function takeIn({ source, writer, digester, most, letGo }: Intake):
       const bytes = current.subarray(0, count)
       writing = writer.write(bytes)
       digester?.update(bytes)
-      const next = other ?? takeLargeBuffer(source.length && source.length - received)
+      const next = other ?? takeLargeBuffer(leftOf(source, received))
       ;[current, other] = [next, current]
     }
     await writing
@@ -51,6 +52,11 @@ export async function takeIn({ source, writer, digester, most, letGo }: Intake):
     if (other !== undefined) giveLargeBuffer(other)
     giveBackAfter(filling, current)
   }
+}
+
+/** Bytes that are still to come; undefined if nobody knows, or more came than were announced. */
+function leftOf({ length }: ByteSource, received: number): number | undefined {
+  return length === undefined || received > length ? undefined : length - received
 }
 
 /**

@@ -35,7 +35,8 @@ export async function startStallingRelay(options: RelayOptions): Promise<Stallin
       socket.on('error', () => other.destroy())
       socket.on('close', () => {
         sockets.delete(socket)
-        other.destroy()
+        // What it had sent before it ended is still on its way to the other.
+        if (!socket.readableEnded) other.destroy()
       })
     }
     upstream.pipe(client)

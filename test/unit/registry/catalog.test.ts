@@ -69,6 +69,33 @@ test('catalog: what came or went is noticed although listings are remembered', a
   t.deepEqual(await names(), ['a', 'z'])
 })
 
+test('catalog: however many repositories there are, a page does not list them again', async (t) => {
+  let listings = 0
+  const folder = (name: string) => ({ kind: 'folder', name }) as const
+  const names = Array.from({ length: 120_000 }, (_, index) => folder(`r${index}`))
+  const [algorithm = '', hex = ''] = digest.split(':')
+  const link = { kind: 'file', size: digest.length, modifiedAt: 0, version: '1' } as const
+  await using store = await openStore({
+    wrap: (driver) => ({
+      ...driver,
+      stat: async (path) => (path.endsWith('/link') ? link : { ...link, kind: 'folder', size: 0 }),
+      read: async () => ({ content: Buffer.from(digest), stat: link }),
+      list: async (path) => {
+        listings += 1
+        if (path === repositoriesRoot) return names
+        if (path.endsWith('/revisions')) return [folder(algorithm)]
+        return path.endsWith(`/revisions/${algorithm}`) ? [folder(hex)] : []
+      },
+    }),
+  })
+  const page = { limit: 10, after: 'r5' }
+  const { entries } = await store.catalog.list(page)
+  t.deepEqual(entries.slice(0, 2).map(String), ['r50', 'r500'])
+  listings = 0
+  t.deepEqual((await store.catalog.list(page)).entries, entries)
+  t.is(listings, 0)
+})
+
 test('catalog: a disk that has gone is an error also for listings that are remembered', async (t) => {
   await using store = await openStore()
   await add(store, 'here', 'away')

@@ -1,7 +1,11 @@
 import { once } from 'node:events'
+import { mkdtempDisposable } from 'node:fs/promises'
 import net from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import tls from 'node:tls'
 import test from 'ava'
+import { present } from '../../support/several-workers.ts'
 import { until } from '../relay/support.ts'
 import { connect, makeTlsOptions, startListener } from './support.ts'
 
@@ -137,4 +141,43 @@ test('listener, TLS: a new certificate serves new handshakes, open connections s
     await until(() => client.closed)
     t.regex(client.text, /^HTTP\/1\.1 200 /)
   }
+})
+
+test('listener, TLS: on a Unix socket plain HTTP is told so too, and a handshake that waits is counted and closed', async (t) => {
+  await using folder = await mkdtempDisposable(join(tmpdir(), 'tidegate-'))
+  const path = join(folder.path, 'socket')
+  await using subject = await startListener({ tls: await makeTlsOptions(), listen: { path } })
+  const silent = net.connect(path)
+  await once(silent, 'connect')
+  await until(() => subject.listener.connections() === 1)
+  const plain = net.connect(path)
+  plain.write(get)
+  const answer = String(Buffer.concat(await plain.toArray()))
+  t.regex(answer, /^HTTP\/1\.1 400 .*speaks HTTPS/s)
+  t.true(subject.lines.some(({ msg }) => msg === 'request refused'))
+  t.is(await subject.listener.drain(60_000), 0)
+})
+
+test('listener, TLS: two connections from one port to two addresses are not taken for one another', async (t) => {
+  await using subject = await startListener({
+    tls: await makeTlsOptions(),
+    listen: { host: '0.0.0.0', port: 0 },
+  })
+  const first = net.connect({ port: subject.port, host: '127.0.0.1', localAddress: '127.0.0.1' })
+  await once(first, 'connect')
+  const localPort = present(first.localPort)
+  const second = net.connect({
+    ...{ port: subject.port, host: '127.0.0.2', localAddress: '127.0.0.1', localPort },
+  })
+  await once(second, 'connect')
+  await until(() => subject.listener.connections() === 2)
+  let isTold = false
+  second.once('data', () => {
+    isTold = true
+  })
+  first.write(get)
+  t.regex(String(Buffer.concat(await first.toArray())), /^HTTP\/1\.1 400 /)
+  t.is(subject.listener.connections(), 1)
+  t.false(isTold)
+  second.destroy()
 })

@@ -110,9 +110,16 @@ test('supervisor: a replacement that cannot start, or never gets there, is repla
 test('supervisor: a first one that dies is reported with its own exit, and none is left', async (t) => {
   const { starting, forked } = await start(t, { plan: ['waits', 'dies'] })
   const error = await t.throwsAsync(starting, { instanceOf: StartupError })
-  t.regex(String(error?.problems), /ended before it could listen \(code 70, signal null\)/)
+  t.regex(String(error?.problems), /ended before it could listen \(code 70\)/)
   const exits = await Promise.all(forked.map(({ exited }) => exited))
   t.like(exits[0], { signal: 'SIGKILL' })
+})
+
+test('supervisor: a first one that is killed is no fault of the configuration', async (t) => {
+  const { starting, forked } = await start(t, { plan: ['waits'] })
+  forked[0]?.kill()
+  const error = await t.throwsAsync(starting, { message: /could not start: signal SIGKILL/ })
+  t.false(error instanceof StartupError)
 })
 
 test('supervisor: what one of the first ones cannot use is the problem, as it said it', async (t) => {
