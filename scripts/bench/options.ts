@@ -1,6 +1,5 @@
-import { accessSync, constants } from 'node:fs'
-import { delimiter, join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { isInstalled } from '../../test/support/installed.ts'
 import type { Case, Scale } from './case.ts'
 
 export type Options = {
@@ -99,20 +98,8 @@ function parseCount(name: string, value: string | undefined, fallback: number): 
 
 /** Checks that the programs of these cases are there. @throws UsageError that names the missing ones */
 export function requirePrograms(chosen: readonly Case[]): void {
-  const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/sbin']
-  const isInstalled = (program: string): boolean =>
-    folders.some((folder) => isExecutable(join(folder, program)))
   const programs = new Set(['setpriv', ...chosen.flatMap((one) => one.programs)])
   const missing = [...programs].filter((program) => !isInstalled(program))
   if (missing.length === 0) return
   throw new UsageError(`not installed: ${missing.join(', ')}; sudo npm run peers installs them`)
-}
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK)
-    return true
-  } catch {
-    return false
-  }
 }

@@ -1,6 +1,5 @@
-import { accessSync, constants } from 'node:fs'
-import { delimiter, join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
+import { isInstalled } from '../../support/installed.ts'
 import { mayMount } from './privilege.ts'
 
 /** A foreign program that tests run for real. `scripts/install-peers.sh` installs them all. */
@@ -24,21 +23,6 @@ const programs: Partial<Record<Peer, readonly string[]>> = { docker: ['docker', 
 
 /** Peers that mount file systems. */
 const mounting: ReadonlySet<Peer> = new Set(['podman', 'buildah', 'docker'])
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK)
-    return true
-  } catch {
-    return false
-  }
-}
-
-function isInstalled(program: string): boolean {
-  // Daemons live in sbin, which is not on the PATH of every user.
-  const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/sbin']
-  return folders.some((folder) => isExecutable(join(folder, program)))
-}
 
 /** Why `peer` cannot be used here, as a short clause; undefined when it can. */
 function obstacle(peer: Peer): string | undefined {
