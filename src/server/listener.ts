@@ -4,7 +4,7 @@ import https from 'node:https'
 import net, { type ListenOptions } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
-import type { SecureContextOptions, TLSSocket, TlsOptions } from 'node:tls'
+import { type SecureContextOptions, TLSSocket, type TlsOptions } from 'node:tls'
 import type { Logger } from 'pino'
 import type { RequestHandler } from '../http/pipeline.ts'
 import { sendError } from '../http/reply.ts'
@@ -128,6 +128,7 @@ function answerRequests(
   { onRequest, refusedPeers, log }: ListenerOptions & { refusedPeers: RefusedPeers },
 ): void {
   const begin = (req: http.IncomingMessage, res: http.ServerResponse, expects = false): void => {
+    if (req.socket instanceof TLSSocket) keepParsing(req.socket)
     connections.ask({ req, res }, () => {
       const reason = refusedPeers.get(req.socket)
       if (reason === undefined) onRequest(req, res, expects)
@@ -146,6 +147,18 @@ function answerRequests(
     refuse(refusal, socket, { current: connections.current(socket), log })
   })
   logDrops(server, log)
+}
+
+/**
+ * Node stops reading when a request comes behind an answer that its client has not taken in full, and stops
+ * its parser as well; the parser then fails on the records that TLS had decrypted already, and the
+ * connection with it. Nothing public prevents that, so it is undone before the parser is told. What may
+ * wait is bounded without it: requests by `connections`, and each body by its own buffer.
+ */
+function keepParsing(socket: TLSSocket & { _paused?: boolean }): void {
+  if (socket._paused !== true) return
+  socket._paused = false
+  socket.resume()
 }
 
 /** One line for a burst of connections that were one too many, not one for each. */
