@@ -1,7 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
-/** What of an unwanted body is still taken in, so that its sender gets to read the answer: until
- *  nothing came for half a second, at most this much and this long. */
+/** What of an unwanted body is still taken in, so that its sender gets to read the answer: at most this
+ *  much, then nothing, for some clients read only when they cannot write; and until nothing came for half a
+ *  second, at most this long. */
 const quietMs = 500
 const maxLingerMs = 2000
 const maxLingerBytes = 16 * 1024 * 1024
@@ -41,7 +42,7 @@ export function endResponse(req: IncomingMessage, res: ServerResponse): void {
   const count = (chunk: Buffer): void => {
     bytes += chunk.length
     quiet.refresh()
-    if (bytes > maxLingerBytes) finish()
+    if (bytes > maxLingerBytes) req.pause()
   }
   const quiet = setTimeout(finish, quietMs).unref()
   const deadline = setTimeout(finish, maxLingerMs).unref()

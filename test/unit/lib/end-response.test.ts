@@ -42,6 +42,25 @@ test('end response: a client that first sends its whole body still reads the ans
   t.regex(client.text, /^HTTP\/1\.1 401 .*denied$/s)
 })
 
+test('end response: a client that reads only once it cannot write still gets the answer', async (t) => {
+  await using server = await startServer(answer)
+  const client = await connect(server.port)
+  client.socket.pause()
+  client.socket.write('PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n')
+  let sent = 0
+  const piece = Buffer.alloc(65_536)
+  const isTaken = (): Promise<boolean> =>
+    new Promise((resolve) => {
+      setTimeout(resolve, 200, false)
+      client.socket.write(piece, (error) => resolve(error == null))
+    })
+  while (await isTaken()) sent += piece.length
+  client.socket.resume()
+  await until(() => client.closed)
+  t.regex(client.text, /^HTTP\/1\.1 401 .*denied$/s)
+  t.true(sent < 64 * 1024 * 1024)
+})
+
 test('end response: a client that never stops sending is cut off, within bounds', async (t) => {
   await using server = await startServer(answer)
   const client = await connect(server.port)
