@@ -115,6 +115,10 @@ for (const scheme of ['http', 'https'] as const) {
       const trust = scheme === 'https' && { 'upstream.tls': { ca: join(folder.path, 'ca.crt') } }
       await using front = await startFront(backend.url, { ...trust })
       const agent = new Agent({ keepAlive: true, ca: serverPair.ca })
+      t.teardown(async () => {
+        agent.destroy()
+        await backend.stop()
+      })
       const seen = { whole: 0, left: 0, broken: 0, wrong: 0 }
       let next = 0
       const visitor = async (): Promise<void> => {
@@ -132,8 +136,6 @@ for (const scheme of ['http', 'https'] as const) {
       await Promise.all(Array.from({ length: 12 }, visitor))
       t.true(seen.whole > 200, JSON.stringify(seen))
       t.deepEqual(backend.faults, [])
-      agent.destroy()
-      await backend.stop()
     },
   )
 }
