@@ -1,5 +1,5 @@
 // Uploads and downloads through a proxy while both sides stall, leave and start anew, for as long as it is
-// told to: `node scripts/soak-proxy.ts [seconds] [seed]`. One Tidegate in front of an http upstream, one in
+// told to: `npm run soak:proxy -- [seconds] [seed]`. One Tidegate in front of an http upstream, one in
 // front of an https upstream. Prints a line a minute, and ends with 1 if any byte was wrong, any answer
 // reached another request, anything broke without a cause, or memory, files and connections do not come
 // back.
@@ -14,6 +14,7 @@ import { type ServerProcess, startServerProcess } from '../test/support/server-p
 import { type SoakBackend, startSoakBackend } from '../test/support/soak-backend.ts'
 import { type Outcome, visit } from '../test/support/soak-client.ts'
 import { makePlan, type Plan } from '../test/support/soak-plan.ts'
+import { soakOptions } from './soak-options.ts'
 
 /** Requests under way at once on each side. */
 const visitors = 16
@@ -25,8 +26,13 @@ const mayStayOpen = 4
 const settleMs = 2000
 const mebibyte = 1024 ** 2
 
-const seconds = Number(process.argv[2] ?? 600)
-const seed = Number(process.argv[3] ?? Date.now() % 2 ** 31)
+const { length: seconds, seed } = soakOptions({
+  name: 'soak:proxy',
+  description:
+    'Uploads and downloads through a proxy while both sides stall, leave and start anew.',
+  unit: 'seconds',
+  usual: 600,
+})
 const startedAt = performance.now()
 const endsAt = startedAt + seconds * 1000
 const isOver = (): boolean => performance.now() >= endsAt

@@ -1,4 +1,4 @@
-// Kills, collects and compares for as long as it is told to: `node scripts/soak-store.ts [minutes] [seed]`.
+// Kills, collects and compares for as long as it is told to: `npm run soak:store -- [minutes] [seed]`.
 // Like test/failure/store-crash.test.ts and store-collection.test.ts, only longer and with other random
 // numbers each time. Prints a line for each cycle, and ends with 1 as soon as anything is lost or wrong.
 import { spawn } from 'node:child_process'
@@ -15,12 +15,17 @@ import { crashRepeatedly } from '../test/support/store-crash.ts'
 import { buryCollections, checkLater, trashEmptied } from '../test/support/store-leftovers.ts'
 import { faultsIn, startStoreProcess } from '../test/support/store-process.ts'
 import { faultsOf, readStore } from '../test/support/store-tree.ts'
+import { soakOptions } from './soak-options.ts'
 
 /** In each cycle. */
 const crashes = 15
 
-const minutes = Number(process.argv[2] ?? 10)
-const seed = Number(process.argv[3] ?? Date.now() % 2 ** 31)
+const { length: minutes, seed } = soakOptions({
+  name: 'soak:store',
+  description: 'Kills, collects and compares: nothing that was answered may be lost or wrong.',
+  unit: 'minutes',
+  usual: 10,
+})
 const random = createRandom(seed)
 const endsAt = performance.now() + minutes * 60_000
 
