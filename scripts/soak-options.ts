@@ -23,7 +23,8 @@ export function soakOptions({ name, description, unit, usual }: Soak): {
       wholeNumber,
     )
     .parse()
-  const [length, seed = Date.now() % 2 ** 31] = command.processedArgs
+  // What `wholeNumber` returned.
+  const [length = usual, seed = 1 + (Date.now() % 2 ** 31)] = command.processedArgs as number[]
   return { length, seed }
 }
 

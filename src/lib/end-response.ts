@@ -1,8 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
-/** What of an unwanted body is still taken in, so that its sender gets to read the answer: at most this
- *  much, then nothing, for some clients read only when they cannot write; and until nothing came for half a
- *  second, at most this long. */
+/** What of an unwanted body is still taken in, so that its sender gets to read the answer: until nothing
+ *  came for half a second, at most this long; after so many bytes nothing more, for some clients read only
+ *  when they cannot write. */
 const quietMs = 500
 const maxLingerMs = 2000
 const maxLingerBytes = 16 * 1024 * 1024

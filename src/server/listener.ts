@@ -16,9 +16,10 @@ import {
   type Unfinished,
 } from './connections.ts'
 import { affordableConnections } from './file-limit.ts'
-import { FlowingMessage } from './flowing-message.ts'
+
 import { listen, urlOf } from './listen.ts'
 import { formatRefusal, refusalOf } from './refusal.ts'
+import { ServerMessage } from './server-message.ts'
 
 export type ListenerOptions = {
   readonly listen: ListenOptions
@@ -103,8 +104,8 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
 }
 
 function createServer({ tls, timeouts }: ListenerOptions): http.Server | https.Server {
-  const settings: http.ServerOptions<typeof FlowingMessage> = {
-    IncomingMessage: FlowingMessage,
+  const settings: http.ServerOptions<typeof ServerMessage> = {
+    IncomingMessage: ServerMessage,
     maxHeaderSize: maxHeadBytes,
     headersTimeout: timeouts.headers,
     connectionsCheckingInterval: Math.min(timeouts.headers, 5000),
@@ -153,7 +154,7 @@ function answerRequests(
  * Node stops reading when a request comes behind an answer that its client has not taken in full, and stops
  * its parser as well; the parser then fails on the records that TLS had decrypted already, and the
  * connection with it. Nothing public prevents that, so it is undone before the parser is told. What may
- * wait is bounded without it: requests by `connections`, and each body by its own buffer.
+ * wait is bounded without it: requests by `connections`, and each body by its own 64 KiB.
  */
 function keepParsing(socket: TLSSocket & { _paused?: boolean }): void {
   if (socket._paused !== true) return

@@ -1,9 +1,11 @@
 import { once } from 'node:events'
+import { setTimeout as delay } from 'node:timers/promises'
 import { connect } from 'node:tls'
 import { Worker } from 'node:worker_threads'
 import test from 'ava'
 import { startRawBackend } from '../support/backends.ts'
 import { download, startFrontProcess, upload } from '../support/front-process.ts'
+import { openRawClient } from '../support/raw-client.ts'
 
 const gibibyte = 1024 ** 3
 const allowance = 64 * 1024 ** 2
@@ -86,6 +88,28 @@ test.serial(
     t.true(sent < 10 * gibibyte)
     t.true((await front.peakMemory()) - idle < allowance)
     client.destroy()
+  },
+)
+
+test.serial(
+  'memory: bodies of one-byte chunks that wait their turn cost what their bytes do',
+  async (t) => {
+    await using backend = await startRawBackend(() => {})
+    await using front = await startFrontProcess(backend.url)
+    const idle = await front.memory()
+    const opened = async (): Promise<void> => {
+      const client = await openRawClient(front)
+      t.teardown(() => client.socket.destroy())
+      client.send(`GET ${blob} HTTP/1.1\r\nHost: h\r\n\r\n`)
+      const head = `PATCH ${session} HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n`
+      // Below what Node lets wait, so that each is taken in.
+      for (let waiting = 0; waiting < 15; waiting += 1)
+        client.send(`${head}${'1\r\nx\r\n'.repeat(60_000)}0\r\n\r\n`)
+      while (client.socket.writableLength > 0) await delay(10)
+    }
+    await Promise.all([opened(), opened()])
+    // One by one in memory of their own they would have been half a gigabyte for each client.
+    t.true((await front.peakMemory()) - idle < 2 * allowance)
   },
 )
 

@@ -61,11 +61,11 @@ test('pipelining: an answer that breaks off while another waits its turn ends th
 })
 
 test('pipelining: an upload behind a download that its client has not taken yet arrives whole', async (t) => {
-  const zeros = Buffer.alloc(32 * 1024 * 1024)
+  const layer = Buffer.alloc(32 * 1024 * 1024, 'z')
   let uploaded = ''
   await using backend = await startHttpBackend(async (req, res) => {
     if (req.method === 'PATCH') uploaded = await text(req)
-    res.writeHead(req.method === 'PATCH' ? 202 : 200).end(req.method === 'PATCH' ? '' : zeros)
+    res.writeHead(req.method === 'PATCH' ? 202 : 200).end(req.method === 'PATCH' ? '' : layer)
   })
   await using front = await startFront(backend.url)
   using client = await openRawClient(front)
@@ -75,7 +75,8 @@ test('pipelining: an upload behind a download that its client has not taken yet 
   // Until the front waits for the client, whatever the sockets between hold.
   await delay(200)
   // Several TLS records at once: Node pauses its parser over the first, and still hands it the others.
-  const body = 'u'.repeat(60_000)
+  // More than may wait here, too.
+  const body = 'u'.repeat(300_000)
   const head = `PATCH /v2/a/blobs/uploads/1 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n`
   client.send(`${head}Content-Length: ${body.length}\r\n\r\n${body}`)
   await delay(100)

@@ -44,32 +44,37 @@ function pattern(length: number): Buffer {
   return Buffer.from(Uint8Array.from({ length }, (_, index) => (index * 31 + (index >> 8)) % 251))
 }
 
-function framed(body: Buffer, isChunked: boolean): Buffer {
-  const half = body.length >> 1
+/** A request with `body`, in chunks of at most so many bytes; sized without. */
+function framed(body: Buffer, chunkBytes: number | undefined): Buffer {
   const chunk = (bytes: Buffer): Buffer =>
     Buffer.concat([Buffer.from(`${bytes.length.toString(16)}\r\n`), bytes, Buffer.from('\r\n')])
-  const parts = [body.subarray(0, half), body.subarray(half)].filter(({ length }) => length > 0)
-  return isChunked
-    ? Buffer.concat([
-        Buffer.from('PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n'),
-        ...parts.map(chunk),
-        Buffer.from('0\r\n\r\n'),
-      ])
-    : Buffer.concat([
-        Buffer.from(`PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: ${body.length}\r\n\r\n`),
-        body,
-      ])
+  const head = 'PUT / HTTP/1.1\r\nHost: a\r\n'
+  if (chunkBytes === undefined) {
+    return Buffer.concat([Buffer.from(`${head}Content-Length: ${body.length}\r\n\r\n`), body])
+  }
+  const starts = Array.from(
+    { length: Math.ceil(body.length / chunkBytes) },
+    (_, n) => n * chunkBytes,
+  )
+  return Buffer.concat([
+    Buffer.from(`${head}Transfer-Encoding: chunked\r\n\r\n`),
+    ...starts.map((start) => chunk(body.subarray(start, start + chunkBytes))),
+    Buffer.from('0\r\n\r\n'),
+  ])
 }
+
+/** Few thousand chunks at most. */
+const requestShape = fc.oneof(
+  fc.tuple(fc.integer({ min: 0, max: 400_000 }), fc.constantFrom(undefined, 511, 70_000, 400_000)),
+  fc.tuple(fc.integer({ min: 0, max: 6000 }), fc.integer({ min: 1, max: 520 })),
+)
 
 test('a request body arrives whole and in order, however its listener pauses, on one connection after the other', async (t) => {
   const tls = await makeTlsOptions()
   await fc.assert(
     fc.asyncProperty(
       fc.array(fc.constantFrom(...names), { minLength: 1, maxLength: 8 }),
-      fc.array(fc.tuple(fc.integer({ min: 0, max: 400_000 }), fc.boolean()), {
-        minLength: 1,
-        maxLength: 4,
-      }),
+      fc.array(requestShape, { minLength: 1, maxLength: 4 }),
       fc.boolean(),
       async (plan, requests, isTls) => {
         const received: Buffer[] = []
@@ -88,8 +93,8 @@ test('a request body arrives whole and in order, however its listener pauses, on
         )
         const bodies = requests.map(([length]) => pattern(length))
         // All at once: each body is followed by the next request.
-        for (const [index, [, isChunked]] of requests.entries())
-          client.socket.write(framed(bodies[index] ?? Buffer.alloc(0), isChunked))
+        for (const [index, [, chunkBytes]] of requests.entries())
+          client.socket.write(framed(bodies[index] ?? Buffer.alloc(0), chunkBytes))
         await until(() => received.length === bodies.length || client.closed)
         client.socket.destroy()
         t.deepEqual(
@@ -120,7 +125,7 @@ test('a request that is destroyed by its listener tells it nothing more', async 
     },
   })
   const client = await connect(subject.port, { rejectUnauthorized: false })
-  client.socket.write(framed(pattern(300_000), false))
+  client.socket.write(framed(pattern(300_000), undefined))
   await until(() => isClosed && client.closed)
   t.is(pieces, 1)
 })
@@ -143,7 +148,23 @@ test('a body that nobody listens to any more waits, and goes on with the next li
     },
   })
   const client = await connect(subject.port, { rejectUnauthorized: false })
-  client.socket.write(framed(pattern(300_000), false))
+  client.socket.write(framed(pattern(300_000), undefined))
   await until(() => client.text.includes('\r\n\r\n') && /same|another/.test(client.text))
   t.regex(client.text, /the same/)
+})
+
+test('what had arrived of a body can be read when its client leaves, small pieces too', async (t) => {
+  const left = Promise.withResolvers<number>()
+  await using subject = await startListener({
+    tls: await makeTlsOptions(),
+    onRequest: (req) => {
+      req.pause().on('data', () => {})
+      req.on('error', () => {}).on('close', () => left.resolve(req.read()?.length ?? 0))
+    },
+  })
+  const client = await connect(subject.port, { rejectUnauthorized: false })
+  client.socket.write(framed(pattern(3000), 1).subarray(0, -5))
+  await until(() => client.socket.writableLength === 0)
+  client.socket.end()
+  t.is(await left.promise, 3000)
 })
